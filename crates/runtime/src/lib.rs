@@ -15,6 +15,7 @@ mod operator;
 mod plan;
 mod session;
 mod shapes;
+mod slice;
 mod tensor;
 
 pub use error::{Error, Missing};
