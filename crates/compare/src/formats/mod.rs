@@ -1,0 +1,1 @@
+//! Reports as files: one page, JSON, CSV and Markdown.
