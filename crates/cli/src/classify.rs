@@ -51,6 +51,10 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 
+    /// Computes in FP32, with a quantized model's own weights dequantized. Float models always run so
+    #[arg(long)]
+    fp32: bool,
+
     #[command(flatten)]
     recipe: RecipeArguments,
 
@@ -106,6 +110,9 @@ fn build(arguments: &Arguments) -> Result<Classifier> {
             .plan_options(arguments.computation.options())?
             .recipe(arguments.recipe.recipe())?
             .top_k(arguments.top);
+        if arguments.fp32 {
+            classifier = classifier.fp32()?;
+        }
         if let Some(path) = &arguments.labels {
             classifier = classifier.labels(Labels::from_file(path)?)?;
         }

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use mobileight::{Session, Tensor};
+use mobileight::reference::{Reference, ReferenceOptions};
+use mobileight::runtime::TensorId;
+use mobileight::{Model, Session, Tensor, TensorView};
 
 use crate::arguments::{self, Computation};
 use crate::{Outcome, npy, text};
@@ -27,6 +30,11 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     dump_tensors: Option<PathBuf>,
 
+    /// Computes in FP32, with a quantized model's own weights dequantized; inputs and outputs are real values then. Float models
+    /// always run so
+    #[arg(long)]
+    fp32: bool,
+
     #[command(flatten)]
     computation: Computation,
 }
@@ -38,12 +46,10 @@ pub fn main(arguments: &Arguments) -> Result<Outcome> {
     let model = arguments::open(&arguments.model)?;
     let inputs: Vec<Tensor> =
         arguments.input.iter().map(|path| npy::read(path)).collect::<Result<_>>()?;
-    let options = arguments
-        .computation
-        .options()
-        .keep_intermediates(arguments.dump_tensors.is_some())
-        .input_shapes(planned_shapes(&model, &inputs));
-    let plan = model.plan(options).with_context(|| {
+    let keep = arguments.dump_tensors.is_some();
+    let shapes = planned_shapes(&model, &inputs);
+    let options = arguments.computation.options();
+    let shapes_taken = || {
         let shapes = |shapes: Vec<&Vec<usize>>| {
             shapes.into_iter().map(|shape| text::shape(shape)).collect::<Vec<_>>().join(", ")
         };
@@ -54,26 +60,59 @@ pub fn main(arguments: &Arguments) -> Result<Outcome> {
             shapes(graph.inputs().iter().map(|&id| &graph.tensors()[id].shape).collect()),
             shapes(inputs.iter().map(|tensor| &tensor.shape).collect())
         )
-    })?;
-    let mut session = Session::new(plan);
+    };
     let views: Vec<_> = inputs.iter().map(Tensor::view).collect();
-    let outputs = session.run(&views)?;
+    let computed: Computed = if arguments.fp32 || model.graph().is_float() {
+        let options = ReferenceOptions::default()
+            .input_shapes(shapes)
+            .keep_intermediates(keep)
+            .memory_limit(options.memory_limit);
+        let reference = Reference::new(Arc::clone(model.graph()), options);
+        let reference = reference.with_context(shapes_taken)?;
+        if keep {
+            let tensors = reference.run_all(&views)?;
+            let owned = |id| tensors.get(id).map(|view: TensorView<'_>| view.to_owned());
+            Computed { output: tensors.outputs()[0].clone(), tensors: each_output(&model, owned) }
+        } else {
+            Computed { output: reference.run(&views)?.swap_remove(0), tensors: Vec::new() }
+        }
+    } else {
+        let options = options.keep_intermediates(keep).input_shapes(shapes);
+        let mut session = Session::new(model.plan(options).with_context(shapes_taken)?);
+        let output = session.run(&views)?[0].clone();
+        let owned = |id| session.tensor(id).ok();
+        Computed { output, tensors: if keep { each_output(&model, owned) } else { Vec::new() } }
+    };
     if let Some(path) = &arguments.output {
-        npy::write(path, &outputs[0])?;
+        npy::write(path, &computed.output)?;
     }
     if let Some(folder) = &arguments.dump_tensors {
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot create folder {}", folder.display()))?;
-        for operator in model.graph().operators() {
-            let id = operator.output;
-            npy::write(&folder.join(format!("{id:04}.npy")), &session.tensor(id)?)?;
+        for (id, tensor) in &computed.tensors {
+            npy::write(&folder.join(format!("{id:04}.npy")), tensor)?;
         }
     }
     Ok(Outcome::Done)
 }
 
+/// What a run gives: the first output, and every operator's where asked for.
+struct Computed {
+    output: Tensor,
+    tensors: Vec<(TensorId, Tensor)>,
+}
+
+/// The outputs of all operators that compute something during the run.
+fn each_output(
+    model: &Model,
+    tensor: impl Fn(TensorId) -> Option<Tensor>,
+) -> Vec<(TensorId, Tensor)> {
+    let operators = model.graph().operators().iter();
+    operators.filter_map(|o| Some((o.output, tensor(o.output)?))).collect()
+}
+
 /// The shapes to plan for: another batch or size than the file's is taken as asked for; anything else is left to be refused.
-fn planned_shapes(model: &mobileight::Model, inputs: &[Tensor]) -> Vec<Vec<usize>> {
+fn planned_shapes(model: &Model, inputs: &[Tensor]) -> Vec<Vec<usize>> {
     let graph = model.graph();
     let fits = inputs.len() == graph.inputs().len()
         && inputs.iter().zip(graph.inputs()).all(|(tensor, &id)| {

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// Two things that are compared have different lengths.
-    #[error("{what}: the first has {first} elements, the second {second}; they must be of the same layer or network")]
+    #[error(
+        "{what}: the first has {first} elements, the second {second}; they must be of the same layer or network"
+    )]
     Length {
         /// What was compared.
         what: &'static str,

@@ -1,6 +1,6 @@
 //! Tensors as `ndarray` arrays and as real values.
 
-use mobileight_runtime::{Data, Quantization, Tensor};
+use mobileight_runtime::{Data, ElementType, Quantization, Tensor};
 use ndarray::{ArrayD, IxDyn};
 
 /// A tensor as an array of its element type.
@@ -80,6 +80,27 @@ pub fn real_values(tensor: &Tensor, quantization: Option<&Quantization>) -> Vec<
     codes.into_iter().enumerate().map(real).collect()
 }
 
+/// The codes of real values, rounded half away from zero and clamped as TFLite's QUANTIZE does; `None` for element types that
+/// are not 8-bit.
+pub fn codes(
+    values: &[f32],
+    element_type: ElementType,
+    scale: f32,
+    zero_point: i32,
+) -> Option<Data> {
+    // The cast saturates, and so does the addition.
+    let code = |value: &f32| ((value / scale).round() as i32).saturating_add(zero_point);
+    match element_type {
+        ElementType::U8 => {
+            Some(values.iter().map(|v| code(v).clamp(0, 255) as u8).collect::<Vec<_>>().into())
+        }
+        ElementType::I8 => {
+            Some(values.iter().map(|v| code(v).clamp(-128, 127) as i8).collect::<Vec<_>>().into())
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +137,15 @@ mod tests {
         assert_eq!(real_values(&tensor, Some(&channels(1))), [0.0, 10.0, 2.0, 30.0]);
         assert_eq!(real_values(&tensor, Some(&channels(0))), [0.0, 1.0, 20.0, 30.0]);
         assert_eq!(real_values(&tensor, None), [0.0, 1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn codes_round_and_saturate() {
+        let values = [-1e30, -0.26, -0.25, 0.0, 0.25, 0.74, 63.4, f32::INFINITY];
+        let signed = codes(&values, ElementType::I8, 0.5, -1).unwrap();
+        assert_eq!(signed, Data::I8(vec![-128, -2, -2, -1, 0, 0, 126, 127]));
+        let unsigned = codes(&values, ElementType::U8, 0.5, 128).unwrap();
+        assert_eq!(unsigned, Data::U8(vec![0, 127, 127, 128, 129, 129, 255, 255]));
+        assert_eq!(codes(&values, ElementType::F32, 0.5, 0), None);
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::DynamicImage;
 use mobileight_preprocess::Recipe;
-use mobileight_runtime::{ElementType, Numerics, Plan, PlanOptions};
+use mobileight_runtime::{ElementType, Numerics, PlanOptions};
 use rayon::prelude::*;
 
 use crate::{Error, Labels, Model, Pipeline};
@@ -20,7 +20,7 @@ pub struct Prediction {
     pub score: f32,
 }
 
-/// Classifies images with a quantized model. Share it between threads: all methods that run take `&self`.
+/// Classifies images: quantized models on the INT8 kernels, float models on the FP32 reference. Share it between threads: all methods that run take `&self`.
 #[derive(Debug)]
 pub struct Classifier {
     pipeline: Pipeline,
@@ -35,7 +35,7 @@ impl Classifier {
     ///
     /// # Errors
     ///
-    /// When the file is no quantized network from one image to scores that this crate can run.
+    /// When the file is no network from one image to scores that this crate can run.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Classifier::new(Model::open(path)?)
     }
@@ -57,7 +57,7 @@ impl Classifier {
     pub fn new(model: Model) -> Result<Self, Error> {
         let own = model.graph().metadata().labels.clone().map(Labels::new);
         let pipeline = Pipeline::new(model)?;
-        let classes = class_count(pipeline.plan())?;
+        let classes = class_count(&pipeline)?;
         let labels = own.filter(|l| l.len() == classes).unwrap_or_else(|| Labels::indices(classes));
         Ok(Classifier { pipeline, labels, top_k: 5, threshold: f32::NEG_INFINITY, allowed: None })
     }
@@ -73,7 +73,17 @@ impl Classifier {
         Ok(self)
     }
 
-    /// Chooses the arithmetic.
+    /// Computes in FP32 instead; see [`Pipeline::fp32`].
+    ///
+    /// # Errors
+    ///
+    /// When the graph cannot be computed so.
+    pub fn fp32(mut self) -> Result<Self, Error> {
+        self.pipeline = self.pipeline.fp32()?;
+        Ok(self)
+    }
+
+    /// Chooses the arithmetic of quantized models.
     ///
     /// # Errors
     ///
@@ -90,7 +100,7 @@ impl Classifier {
     /// When the graph cannot be planned so.
     pub fn plan_options(mut self, options: PlanOptions) -> Result<Self, Error> {
         self.pipeline = self.pipeline.plan_options(options)?;
-        class_count(self.pipeline.plan())?;
+        class_count(&self.pipeline)?;
         Ok(self)
     }
 
@@ -189,10 +199,11 @@ impl Classifier {
 }
 
 /// The number of classes, when the first output is one row of scores.
-fn class_count(plan: &Plan) -> Result<usize, Error> {
-    let id = plan.graph().outputs()[0];
-    let tensor = &plan.graph().tensors()[id];
-    let shape = plan.shape(id).unwrap_or_default();
+pub(crate) fn class_count(pipeline: &Pipeline) -> Result<usize, Error> {
+    let graph = pipeline.model().graph();
+    let id = graph.outputs()[0];
+    let tensor = &graph.tensors()[id];
+    let shape = pipeline.shape(id).unwrap_or_default();
     let is_score = tensor.element_type.is_8_bit() || tensor.element_type == ElementType::F32;
     match shape.split_last() {
         Some((&classes, leading)) if is_score && leading.iter().all(|&length| length == 1) => {

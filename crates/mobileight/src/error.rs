@@ -12,6 +12,9 @@ pub enum Error {
     /// The graph could not be planned or run.
     #[error(transparent)]
     Run(#[from] mobileight_runtime::Error),
+    /// The FP32 reference could not be built or run.
+    #[error(transparent)]
+    Reference(#[from] mobileight_reference::Error),
     /// The image could not be decoded or prepared.
     #[error(transparent)]
     Image(#[from] mobileight_preprocess::Error),

@@ -24,12 +24,13 @@ mod labels;
 mod model;
 mod pipeline;
 
-pub use arrays::{Array, real_values};
+pub use arrays::{Array, codes, real_values};
 pub use classifier::{Classifier, Prediction};
 pub use error::Error;
 pub use image;
 pub use labels::Labels;
 pub use mobileight_preprocess as preprocess;
+pub use mobileight_reference as reference;
 pub use mobileight_runtime as runtime;
 pub use mobileight_runtime::{
     Data, DataView, ElementType, Graph, Layout, Numerics, Plan, PlanOptions, Quantization, Session,

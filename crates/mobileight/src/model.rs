@@ -33,6 +33,11 @@ impl Model {
         Ok(Model { graph: Arc::new(mobileight_tflite::read(bytes)?) })
     }
 
+    /// A model of a graph that was made or changed in the program.
+    pub fn from_graph(graph: Graph) -> Self {
+        Model { graph: Arc::new(graph) }
+    }
+
     /// The graph: tensors, operators, quantization.
     pub fn graph(&self) -> &Arc<Graph> {
         &self.graph

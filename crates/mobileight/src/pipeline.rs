@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use image::DynamicImage;
 use mobileight_preprocess::{InputContract, Preprocessor, Recipe};
-use mobileight_runtime::{Numerics, Plan, PlanOptions, Session, Tensor};
+use mobileight_reference::{Reference, ReferenceOptions};
+use mobileight_runtime::{Numerics, Plan, PlanOptions, Session, Tensor, TensorId};
 
 use crate::{Error, Model, real_values};
 
@@ -14,9 +15,36 @@ use crate::{Error, Model, real_values};
 #[derive(Debug)]
 pub struct Pipeline {
     model: Model,
-    plan: Arc<Plan>,
+    engine: Engine,
+    options: PlanOptions,
     preprocessor: Preprocessor,
-    idle: Mutex<Vec<Session>>,
+}
+
+/// What computes: our INT8 kernels, or the FP32 reference for float models and where it is asked for.
+#[derive(Debug)]
+enum Engine {
+    Int8 { plan: Arc<Plan>, idle: Mutex<Vec<Session>> },
+    Fp32(Box<Reference>),
+}
+
+impl Engine {
+    fn new(model: &Model, options: &PlanOptions, fp32: bool) -> Result<Self, Error> {
+        if fp32 || model.graph().is_float() {
+            let options = ReferenceOptions::default()
+                .input_shapes(options.input_shapes.clone())
+                .memory_limit(options.memory_limit);
+            let reference = Reference::new(Arc::clone(model.graph()), options)?;
+            return Ok(Engine::Fp32(Box::new(reference)));
+        }
+        Ok(Engine::Int8 { plan: model.plan(options.clone())?, idle: Mutex::default() })
+    }
+
+    fn shape(&self, id: TensorId) -> Option<&[usize]> {
+        match self {
+            Engine::Int8 { plan, .. } => plan.shape(id),
+            Engine::Fp32(reference) => reference.shape(id),
+        }
+    }
 }
 
 impl Pipeline {
@@ -24,29 +52,55 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// When the file is no quantized network from one image that this crate can run.
+    /// When the file is no network from one image that this crate can run.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Pipeline::new(Model::open(path)?)
     }
 
-    /// A pipeline of an opened model, with the default recipe and [`PlanOptions`].
+    /// A pipeline of an opened model, with the default recipe and [`PlanOptions`]: quantized models on the INT8 kernels, float
+    /// models on the FP32 reference.
     ///
     /// # Errors
     ///
     /// As [`open`](Pipeline::open).
     pub fn new(model: Model) -> Result<Self, Error> {
-        let plan = model.plan(PlanOptions::default())?;
-        let preprocessor = Preprocessor::new(model.input_contract()?, Recipe::default())?;
-        Ok(Pipeline { model, plan, preprocessor, idle: Mutex::default() })
+        Pipeline::build(model, PlanOptions::default(), Recipe::default(), false)
     }
 
-    /// Chooses the arithmetic.
+    fn build(
+        model: Model,
+        options: PlanOptions,
+        recipe: Recipe,
+        fp32: bool,
+    ) -> Result<Self, Error> {
+        let engine = Engine::new(&model, &options, fp32)?;
+        let input = model.graph().inputs()[0];
+        let shape = engine.shape(input).unwrap_or_default();
+        let mut contract = model.input_contract()?.with_shape(shape)?;
+        if matches!(engine, Engine::Fp32(_)) {
+            contract = contract.in_real_values();
+        }
+        let preprocessor = Preprocessor::new(contract, recipe)?;
+        Ok(Pipeline { model, engine, options, preprocessor })
+    }
+
+    /// Computes in FP32 instead: a quantized model's own weights and biases, dequantized, with activations that are not rounded.
+    ///
+    /// # Errors
+    ///
+    /// When the graph cannot be computed so.
+    pub fn fp32(self) -> Result<Self, Error> {
+        let recipe = self.preprocessor.recipe().clone();
+        Pipeline::build(self.model, self.options, recipe, true)
+    }
+
+    /// Chooses the arithmetic of quantized models.
     ///
     /// # Errors
     ///
     /// When the graph cannot be planned again.
     pub fn numerics(self, numerics: Numerics) -> Result<Self, Error> {
-        let options = self.plan.options().clone().numerics(numerics);
+        let options = self.options.clone().numerics(numerics);
         self.plan_options(options)
     }
 
@@ -56,12 +110,9 @@ impl Pipeline {
     ///
     /// When the graph cannot be planned so.
     pub fn plan_options(self, options: PlanOptions) -> Result<Self, Error> {
-        let plan = self.model.plan(options)?;
-        let input = self.model.graph().inputs()[0];
-        let contract =
-            self.model.input_contract()?.with_shape(plan.shape(input).unwrap_or_default())?;
-        let preprocessor = Preprocessor::new(contract, self.preprocessor.recipe().clone())?;
-        Ok(Pipeline { plan, preprocessor, model: self.model, idle: Mutex::default() })
+        let recipe = self.preprocessor.recipe().clone();
+        let fp32 = self.is_fp32();
+        Pipeline::build(self.model, options, recipe, fp32)
     }
 
     /// Chooses how an image becomes the input: crop, resize, normalization.
@@ -69,9 +120,15 @@ impl Pipeline {
     /// # Errors
     ///
     /// When the recipe does not fit the model's input.
-    pub fn recipe(mut self, recipe: Recipe) -> Result<Self, Error> {
-        self.preprocessor = Preprocessor::new(self.preprocessor.contract().clone(), recipe)?;
-        Ok(self)
+    pub fn recipe(self, recipe: Recipe) -> Result<Self, Error> {
+        let contract = self.preprocessor.contract().clone();
+        Ok(self.with_preprocessor(Preprocessor::new(contract, recipe)?))
+    }
+
+    /// Replaces the contract and the recipe at once, for an input that is to be read otherwise than the file tells.
+    pub(crate) fn with_preprocessor(mut self, preprocessor: Preprocessor) -> Self {
+        self.preprocessor = preprocessor;
+        self
     }
 
     /// The model.
@@ -79,9 +136,22 @@ impl Pipeline {
         &self.model
     }
 
-    /// The plan that is run.
-    pub fn plan(&self) -> &Arc<Plan> {
-        &self.plan
+    /// The plan that is run; `None` when the FP32 reference computes.
+    pub fn plan(&self) -> Option<&Arc<Plan>> {
+        match &self.engine {
+            Engine::Int8 { plan, .. } => Some(plan),
+            Engine::Fp32(_) => None,
+        }
+    }
+
+    /// Whether the FP32 reference computes.
+    pub fn is_fp32(&self) -> bool {
+        matches!(self.engine, Engine::Fp32(_))
+    }
+
+    /// The shape of a tensor at this input size.
+    pub fn shape(&self, id: TensorId) -> Option<&[usize]> {
+        self.engine.shape(id)
     }
 
     /// What turns an image into the input.
@@ -94,18 +164,31 @@ impl Pipeline {
         self.preprocessor.contract()
     }
 
-    /// All outputs as the network gives them, in their own element types.
+    /// All outputs as the network gives them, in their own element types (real values when the FP32 reference computes).
     ///
     /// # Errors
     ///
     /// When the image cannot be prepared.
     pub fn run(&self, image: &DynamicImage) -> Result<Vec<Tensor>, Error> {
-        let input = self.preprocessor.prepare(image)?;
-        let taken = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut session = taken.unwrap_or_else(|| Session::new(Arc::clone(&self.plan)));
-        let outputs = session.run(&[input.view()])?.to_vec();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
-        Ok(outputs)
+        self.run_tensor(&self.preprocessor.prepare(image)?)
+    }
+
+    /// All outputs for a prepared input.
+    ///
+    /// # Errors
+    ///
+    /// When the tensor is not of the input's element type and shape.
+    pub fn run_tensor(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
+        match &self.engine {
+            Engine::Int8 { plan, idle } => {
+                let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let mut session = taken.unwrap_or_else(|| Session::new(Arc::clone(plan)));
+                let outputs = session.run(&[input.view()])?.to_vec();
+                idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+                Ok(outputs)
+            }
+            Engine::Fp32(reference) => Ok(reference.run(&[input.view()])?),
+        }
     }
 
     /// The first output as real values, in row-major order: an embedding, or scores.

@@ -74,6 +74,15 @@ impl InputContract {
         Ok(self)
     }
 
+    /// The same contract in real values instead of codes: what an FP32 twin of a quantized model takes.
+    pub fn in_real_values(mut self) -> Self {
+        if let Some((scale, zero_point)) = self.quantization.take() {
+            self.quantized_as = Some((self.element_type, scale, zero_point));
+        }
+        self.element_type = ElementType::F32;
+        self
+    }
+
     /// Images at once.
     pub fn batch(&self) -> usize {
         self.shape[0]

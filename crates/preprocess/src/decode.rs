@@ -31,13 +31,23 @@ impl Default for Limits {
 /// [`Error::File`], which names the file, around the reason.
 pub fn decode_file(path: impl AsRef<Path>, limits: &Limits) -> Result<DynamicImage, Error> {
     let path = path.as_ref();
-    let read = || {
-        let mut bytes = Vec::new();
-        let most = limits.maximum_file_bytes.saturating_add(1);
-        File::open(path)?.take(most).read_to_end(&mut bytes)?;
-        decode(&bytes, limits)
-    };
-    read().map_err(|error| Error::File { path: path.to_owned(), error: Box::new(error) })
+    let decoded = read_bytes(path, limits).and_then(|bytes| decode(&bytes, limits));
+    decoded.map_err(|error| Error::File { path: path.to_owned(), error: Box::new(error) })
+}
+
+/// The bytes of a file, for decoding and hashing them.
+///
+/// # Errors
+///
+/// When it cannot be read, or has more bytes than the limit.
+pub fn read_bytes(path: impl AsRef<Path>, limits: &Limits) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let most = limits.maximum_file_bytes.saturating_add(1);
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limits.maximum_file_bytes {
+        return Err(Error::TooManyBytes { limit: limits.maximum_file_bytes });
+    }
+    Ok(bytes)
 }
 
 /// Decodes the bytes of a file, as [`decode_file`].

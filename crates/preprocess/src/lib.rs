@@ -13,7 +13,7 @@ mod resize;
 mod table;
 
 pub use contract::InputContract;
-pub use decode::{Limits, decode, decode_file};
+pub use decode::{Limits, decode, decode_file, read_bytes};
 pub use error::Error;
 pub use image;
 pub use mobileight_runtime::Normalization;

@@ -82,16 +82,22 @@ impl Preprocessor {
         &self,
         images: impl IntoIterator<Item = &'a DynamicImage>,
     ) -> Result<Tensor, Error> {
-        let [_, height, width, channels] = self.contract.shape;
         let mut pixels = Vec::new();
-        let mut count = 0;
         for image in images {
             pixels.extend(self.resized(image)?);
-            count += 1;
         }
+        Ok(self.tensor(&pixels))
+    }
+
+    /// The tensor `[images, height, width, channels]` of pixels that are already of the input's size, as
+    /// [`resized`](Preprocessor::resized) gives them; what is over after the last whole image is left out.
+    pub fn tensor(&self, pixels: &[u8]) -> Tensor {
+        let [_, height, width, channels] = self.contract.shape;
+        let image = height * width * channels;
+        let count = pixels.len() / image;
         let reversed = self.recipe.channel_order == ChannelOrder::Bgr;
-        let data = self.table.apply(&pixels, reversed);
-        Ok(Tensor { shape: vec![count, height, width, channels], data })
+        let data = self.table.apply(&pixels[..count * image], reversed);
+        Tensor { shape: vec![count, height, width, channels], data }
     }
 
     /// Pixels of the cropped and resized image, before they become codes: red, green and blue, or grey.

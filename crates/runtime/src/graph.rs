@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use crate::{ElementType, Error, Operator, OperatorKind, TensorId};
+use crate::{Data, ElementType, Error, Operator, OperatorKind, Tensor, TensorId};
 
 /// The bytes of a constant tensor: a part of a shared buffer, usually the model file itself.
 #[derive(Clone)]
@@ -102,6 +102,15 @@ pub struct GraphTensor {
     pub quantization: Option<Quantization>,
     /// The elements, little endian and in row-major order, for constants.
     pub data: Option<ConstantData>,
+}
+
+impl GraphTensor {
+    /// A copy of a constant's elements; `None` for activations and for the types that never leave a session (16-bit, Bool).
+    pub fn constant(&self) -> Option<Tensor> {
+        let data = self.data.as_ref()?;
+        let elements = Data::from_le_bytes(self.element_type, data)?;
+        Some(Tensor { shape: self.shape.clone(), data: elements })
+    }
 }
 
 /// What the file says about itself; all of it optional.

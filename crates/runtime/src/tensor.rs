@@ -98,6 +98,20 @@ macro_rules! data_kinds {
                 }
             }
 
+            /// Elements from their bytes, little endian; `None` for the types that never leave a session, and for a length that
+            /// is no whole number of elements.
+            pub fn from_le_bytes(element_type: ElementType, bytes: &[u8]) -> Option<Self> {
+                match element_type {
+                    $(ElementType::$variant => {
+                        let (elements, []) = bytes.as_chunks::<{ size_of::<$type>() }>() else {
+                            return None;
+                        };
+                        Some(Data::$variant(elements.iter().map(|e| <$type>::from_le_bytes(*e)).collect()))
+                    })*
+                    _ => None,
+                }
+            }
+
             /// The elements, borrowed.
             pub fn view(&self) -> DataView<'_> {
                 match self { $(Data::$variant(values) => DataView::$variant(values),)* }
@@ -184,5 +198,10 @@ impl<'a> TensorView<'a> {
     /// A view of a slice with a shape.
     pub fn new(shape: &'a [usize], data: impl Into<DataView<'a>>) -> Self {
         TensorView { shape, data: data.into() }
+    }
+
+    /// A copy with memory of its own.
+    pub fn to_owned(&self) -> Tensor {
+        Tensor { shape: self.shape.to_vec(), data: self.data.to_owned() }
     }
 }
