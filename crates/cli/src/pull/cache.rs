@@ -86,7 +86,14 @@ impl Cache {
         let path = self.file(entry);
         let found = match Digest::of_file(&path) {
             Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Absent),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(State::Absent);
+            }
             Err(error) => return Err(error).context(format!("cannot read {}", path.display())),
         };
         let recorded = || fs::read_to_string(record(&path)).ok()?.get(..64)?.parse().ok();

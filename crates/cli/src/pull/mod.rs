@@ -6,8 +6,9 @@ mod catalog;
 mod digest;
 mod http;
 
+use std::error::Error;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -127,7 +128,8 @@ fn list(catalog: &Catalog, json: bool, out: &mut impl Write) -> Result<()> {
         writeln!(out)?;
         return Ok(());
     }
-    let title = ["name", "what it is", "input", "quantization", "size", "float model", "from"];
+    let title =
+        ["name", "what it is", "input", "quantization", "size, rounded", "float model", "from"];
     let mut rows = vec![title.map(String::from).to_vec()];
     for entry in catalog.entries() {
         let host = entry.url.split('/').nth(2).unwrap_or_default();
@@ -203,7 +205,7 @@ impl Puller {
         eprintln!("fetching {url}");
         let continued = self.client.download(&url, &part, limit)?;
         match self.finish(entry, &part) {
-            Err(error) if continued => {
+            Err(error) if continued && !part.exists() => {
                 // Two halves of different files fit no hash: once more from the beginning.
                 eprintln!("what was continued is not right ({error:#}); fetching all of it");
                 self.client.download(&url, &part, limit)?;
@@ -215,8 +217,11 @@ impl Puller {
 
     /// Installs a complete download; a wrong one is removed.
     fn finish(&self, entry: &Entry, part: &Path) -> Result<Digest> {
-        let installed = self.cache.install(entry, part).context("what came is wrong");
-        http::discard(part);
+        let installed = self.cache.install(entry, part);
+        // A full disk is not the download's fault: the next run goes on from here.
+        if !installed.as_ref().is_err_and(is_from_the_system) {
+            http::discard(part);
+        }
         installed
     }
 
@@ -250,6 +255,12 @@ impl Puller {
     fn warn(&self, path: &Path, reason: &str) {
         eprintln!("warning: {} is not used: {reason}", path.display());
     }
+}
+
+/// Whether the operating system refused something, which says nothing of what was fetched.
+fn is_from_the_system(error: &anyhow::Error) -> bool {
+    let code = |cause: &(dyn Error + 'static)| cause.downcast_ref::<io::Error>()?.raw_os_error();
+    error.chain().any(|cause| code(cause).is_some())
 }
 
 /// A mirror's address: scheme, host, and perhaps the beginning of a path.
