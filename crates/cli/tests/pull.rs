@@ -414,20 +414,36 @@ fn processes_at_the_same_time_fetch_it_once() {
 }
 
 #[test]
-fn proxies_of_the_environment_are_used() {
+fn proxies_of_the_environment_are_asked_for_the_whole_address() {
     let folder = Folder::new("proxy");
     let (body, entry) = plain();
-    let server = Server::of(body);
-    let mut command = folder.pull(slice::from_ref(&entry), "http://behind.example", &["model"]);
-    let output = command.env("http_proxy", server.url()).output().unwrap();
+    let proxy = Server::new(move |request, stream| {
+        assert_eq!(request.header("Host"), Some("behind.example:81"));
+        // `us:er` and `p@ss`, as `us%3Aer:p%40ss`.
+        if request.header("Proxy-Authorization") != Some("Basic dXM6ZXI6cEBzcw==") {
+            return status(stream, "407 Proxy Authentication Required", "");
+        }
+        send(request, stream, &body)
+    });
+    let mut command = folder.pull(slice::from_ref(&entry), "http://behind.example:81", &["model"]);
+    let output = command.env("http_proxy", proxy.url()).output().unwrap();
+    fails(&output, 1, &["407"]);
+    let address = proxy.url().replace("//", "//us%3Aer:p%40ss@");
+    let output = command.env("http_proxy", address).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(server.log()[0].starts_with("CONNECT behind.example:80"), "{:?}", server.log());
+    assert_eq!(proxy.log(), ["http://behind.example:81/plain.tflite?generation=1"; 2]);
 
+    let (body, entry) = plain();
+    let server = Server::of(body);
     let folder = Folder::new("no-proxy");
-    let mut command = folder.pull(&[entry], &server.url(), &["model"]);
-    command.env("http_proxy", NOBODY).env("no_proxy", "127.0.0.1");
-    let output = command.output().unwrap();
+    let mut command = folder.pull(slice::from_ref(&entry), &server.url(), &["model"]);
+    let output = command.env("ALL_PROXY", "socks5://secret:word@127.0.0.1:1").output().unwrap();
+    let message = fails(&output, 1, &["ALL_PROXY", "http://"]);
+    assert!(!message.contains("word"), "{message}");
+    let output = command.env("HTTP_PROXY", NOBODY).env("NO_PROXY", "x, 127.0.0.1").output();
+    let output = output.unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(server.log(), ["/plain.tflite?generation=1"]);
 }
 
 #[test]

@@ -8,9 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use ureq::http::{Response, header};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector, TcpConnector};
 use ureq::{Agent, Body};
 
 use super::cache::suffixed;
+use super::proxy::{self, ProxyConnector};
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -19,7 +22,7 @@ const REDIRECTS: usize = 5;
 /// How often to continue by oneself after the connection broke.
 const ATTEMPTS: usize = 3;
 
-/// An HTTP client. It takes proxies from the environment (`HTTP_PROXY`, `NO_PROXY`, ...).
+/// An HTTP client, which takes a proxy from the environment.
 pub struct Client {
     agent: Agent,
     silence: Duration,
@@ -38,8 +41,9 @@ enum End {
 
 impl Client {
     /// A client that gives up when nothing arrives for as long as `silence`.
-    pub fn new(silence: Duration) -> Self {
+    pub fn new(silence: Duration) -> Result<Self> {
         let config = Agent::config_builder()
+            .proxy(proxy::from_environment()?)
             .http_status_as_error(false)
             // Followed here, for a clear word on redirects to https.
             .max_redirects(0)
@@ -52,7 +56,9 @@ impl Client {
             .timeout_per_write(Some(silence))
             .user_agent(concat!("mobileight/", env!("CARGO_PKG_VERSION")))
             .build();
-        Client { agent: config.into(), silence }
+        let connector = ().chain(ProxyConnector).chain(TcpConnector::default());
+        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+        Ok(Client { agent, silence })
     }
 
     /// Fetches `url` to the file `part`, which holds at most `limit` bytes then; continues what is there already.
@@ -173,8 +179,8 @@ impl Client {
                 anyhow!("no connection within {} seconds", CONNECT.as_secs())
             }
             Error::Timeout(_) => anyhow!("no answer within {silence} seconds"),
-            Error::TlsRequired => anyhow!("the proxy asks for TLS, which this program has not"),
             Error::HostNotFound => anyhow!("the host is not known; is there a network?"),
+            Error::Io(error) => error.into(),
             error => error.into(),
         }
     }

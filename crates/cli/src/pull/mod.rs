@@ -5,6 +5,7 @@ mod cache;
 mod catalog;
 mod digest;
 mod http;
+mod proxy;
 
 use std::error::Error;
 use std::fs;
@@ -92,7 +93,7 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
     }
     let puller = Puller {
         cache: Cache::new(arguments.cache.clone())?,
-        client: Client::new(arguments.timeout),
+        timeout: arguments.timeout,
         base_url: arguments.base_url.clone(),
     };
     let mut failures = 0;
@@ -149,7 +150,7 @@ fn list(catalog: &Catalog, json: bool, out: &mut impl Write) -> Result<()> {
 
 struct Puller {
     cache: Cache,
-    client: Client,
+    timeout: Duration,
     base_url: Option<String>,
 }
 
@@ -202,13 +203,14 @@ impl Puller {
             Packing::Plain => entry.file_limit(),
             Packing::TarGzip | Packing::Zip => ARCHIVE_LIMIT,
         };
+        let client = Client::new(self.timeout)?;
         eprintln!("fetching {url}");
-        let continued = self.client.download(&url, &part, limit)?;
+        let continued = client.download(&url, &part, limit)?;
         match self.finish(entry, &part) {
             Err(error) if continued && !part.exists() => {
                 // Two halves of different files fit no hash: once more from the beginning.
                 eprintln!("what was continued is not right ({error:#}); fetching all of it");
-                self.client.download(&url, &part, limit)?;
+                client.download(&url, &part, limit)?;
                 self.finish(entry, &part)
             }
             result => result,

@@ -63,7 +63,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// First lines of all requests so far, with the range if there is one.
+    /// What all requests so far asked for, with the range if there was one.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
@@ -75,32 +75,20 @@ fn talk(
     count: &AtomicUsize,
     log: &Mutex<Vec<String>>,
 ) -> io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    loop {
-        let mut lines = Vec::new();
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            if line.trim().is_empty() {
-                break;
-            }
-            lines.push(line.trim().to_owned());
+    let mut lines = Vec::new();
+    for line in BufReader::new(stream.try_clone()?).lines() {
+        match line?.trim() {
+            "" => break,
+            line => lines.push(line.to_owned()),
         }
-        let path = lines[0].split(' ').nth(1).unwrap().to_owned();
-        if lines[0].starts_with("CONNECT ") {
-            // As a proxy would; what follows is answered here.
-            log.lock().unwrap().push(lines.swap_remove(0));
-            write!(stream, "HTTP/1.1 200 Connected\r\n\r\n")?;
-            continue;
-        }
-        let number = count.fetch_add(1, Ordering::SeqCst);
-        let request = Request { number, headers: lines.split_off(1), path };
-        let range = request.header("Range").map_or(String::new(), |range| format!(" {range}"));
-        log.lock().unwrap().push(format!("{}{range}", request.path));
-        return answer(&request, stream);
     }
+    let Some(first) = lines.first() else { return Ok(()) };
+    let path = first.split(' ').nth(1).unwrap().to_owned();
+    let number = count.fetch_add(1, Ordering::SeqCst);
+    let request = Request { number, headers: lines.split_off(1), path };
+    let range = request.header("Range").map_or(String::new(), |range| format!(" {range}"));
+    log.lock().unwrap().push(format!("{}{range}", request.path));
+    answer(&request, stream)
 }
 
 /// Sends a body, or the part of it that is asked for, with a strong entity tag.
