@@ -6,6 +6,7 @@ mod classify;
 mod inspect;
 mod npy;
 mod preprocess;
+mod pull;
 mod run;
 mod text;
 
@@ -36,6 +37,8 @@ enum Command {
     Preprocess(preprocess::Arguments),
     /// Measures how long a model takes
     Bench(bench::Arguments),
+    /// Fetches well-known published models, verified by SHA-256
+    Pull(pull::Arguments),
 }
 
 /// What a command reports besides an error: whether all went well.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&arguments),
         Command::Preprocess(arguments) => preprocess::main(&arguments, &mut out),
         Command::Bench(arguments) => bench::main(&arguments, &mut out),
+        Command::Pull(arguments) => pull::main(&arguments, &mut out),
     };
     let result = result.and_then(|outcome| {
         out.flush()?;
