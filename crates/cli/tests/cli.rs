@@ -266,7 +266,7 @@ fn one_bad_photo_does_not_stop_the_others() {
 }
 
 #[test]
-fn labels_classes_and_float_models_that_do_not_fit_are_explained() {
+fn labels_classes_and_models_that_do_not_fit_are_explained() {
     let (Some(model), Some(labels)) =
         (shared("models/mobilenet_v2_1.0_224_quant.tflite"), shared("labels/imagenet_1000.txt"))
     else {
@@ -280,18 +280,58 @@ fn labels_classes_and_float_models_that_do_not_fit_are_explained() {
     let allowed = succeed(&["classify", &model, &picture, "--allow", "89", "--json"]);
     assert_eq!(json(&allowed)["top"].as_array().unwrap().len(), 1);
     let float = shared("models/vww_96_float.tflite").unwrap();
-    for command in ["bench", "classify"] {
-        let arguments = if command == "bench" {
-            vec![command, &float]
-        } else {
-            vec![command, &float, &picture]
-        };
-        fail(1, &arguments, &["float model"]);
-    }
+    fail(1, &["bench", &float], &["float model"]);
     let detector = shared("models/coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite").unwrap();
     fail(1, &["inspect", &detector], &["TFLite_Detection_PostProcess"]);
     let invalid = shared("models/person_detect.tflite").unwrap();
     fail(1, &["inspect", &invalid], &["Conv2d_0", "quantized"]);
     let segmenter = shared("models/deeplabv3_mnv2_pascal_quant.tflite").unwrap();
     fail(1, &["classify", &segmenter, &picture], &["ArgMax", "classes"]);
+}
+
+#[test]
+fn float_models_and_quantized_ones_in_fp32_give_the_same_answer() {
+    let (Some(int8), Some(float)) = (
+        shared("models/keras_mobilenet_v1_0.75_224_int8.tflite"),
+        shared("models/keras_mobilenet_v1_0.75_224_float.tflite"),
+    ) else {
+        return;
+    };
+    let parrot = shared("images/photos/parrot.jpg").unwrap();
+    let best = |arguments: &[&str]| {
+        let found = json(&succeed(&[arguments, &[parrot.as_str(), "--json"]].concat()));
+        let best = &found["top"][0];
+        (best["index"].as_u64().unwrap(), best["score"].as_f64().unwrap())
+    };
+    let answers = [
+        best(&["classify", &int8]),
+        best(&["classify", &int8, "--fp32"]),
+        best(&["classify", &float]),
+    ];
+    let [quantized, restored, original] = answers;
+    assert!(quantized.0 == original.0 && restored.0 == original.0, "{answers:?}");
+    // Not one and the same computation, but near.
+    assert!(quantized.1 != restored.1 && restored.1 != original.1, "{answers:?}");
+    assert!(answers.iter().all(|answer| (answer.1 - original.1).abs() < 0.1), "{answers:?}");
+}
+
+#[test]
+fn run_gives_real_values_in_fp32() {
+    let folder = Folder::new("fp32");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/models");
+    let model = path.join("small_float32.tflite").to_str().unwrap().to_owned();
+    let input = folder.path("input.npy");
+    let values = ndarray::Array4::from_shape_fn([1, 19, 21, 3], |at| (at.1 + at.2) as f32 / 40.0);
+    ndarray_npy::write_npy(&input, &values).unwrap();
+    let [output, dump] = [folder.path("output.npy"), folder.path("dump")];
+    succeed(&["run", &model, "--input", &input, "--output", &output, "--dump-tensors", &dump]);
+    let scores: ndarray::ArrayD<f32> = ndarray_npy::read_npy(&output).unwrap();
+    assert!((scores.sum() - 1.0).abs() < 1e-5, "{scores}");
+    assert!(std::fs::read_dir(&dump).unwrap().count() > 20);
+    let int8 = operator("conv_2d_int8.tflite");
+    fail(
+        1,
+        &["run", &int8, "--fp32", "--input", &input, "--output", &output],
+        &["float32", "shape"],
+    );
 }

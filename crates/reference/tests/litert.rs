@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mobileight_reference::{Error, Kind, Reference, ReferenceOptions};
-use mobileight_runtime::{Data, DataView, Graph, OperatorKind, Tensor};
+use mobileight_runtime::{
+    Data, DataView, Graph, OperatorKind, Plan, PlanOptions, Quantization, Session, Tensor,
+    TensorView,
+};
 use serde_json::Value;
 
 /// Largest difference of a tensor's elements, as a share of its largest magnitude.
@@ -191,4 +194,62 @@ fn bad_input_is_refused() {
     assert!(matches!(error, Error::NotFinite { element: 7, .. }), "{error}");
     let small = ReferenceOptions::default().memory_limit(1000);
     assert!(matches!(Reference::new(graph, small), Err(Error::Memory { limit: 1000, .. })));
+}
+
+/// Real values of an 8-bit tensor, or of a float one as they are.
+fn real(view: TensorView<'_>, quantization: Option<&Quantization>) -> Vec<f32> {
+    let (scale, zero_point) = quantization.and_then(Quantization::per_tensor).unwrap_or((1.0, 0));
+    let value = |code: i32| scale * (code - zero_point) as f32;
+    match view.data {
+        DataView::U8(codes) => codes.iter().map(|&code| value(code.into())).collect(),
+        DataView::I8(codes) => codes.iter().map(|&code| value(code.into())).collect(),
+        DataView::F32(values) => values.to_vec(),
+        other => panic!("{}", other.element_type()),
+    }
+}
+
+/// Rounding the activations is all that an INT8 network does beside its dequantized reference: every tensor is near it.
+#[test]
+fn quantized_models_are_near_their_own_fp32() {
+    let Some(models) = shared() else { return };
+    for (name, least) in [
+        ("keras_mobilenet_v1_0.75_224_int8", 15.0),
+        ("mobilenet_v1_0.5_160_quant", 15.0),
+        ("mobilenet_v2_1.0_224_quant", 10.0),
+        ("efficientnet_lite0_224_int8", 8.0),
+    ] {
+        let graph = read(&models.join(format!("{name}.tflite")));
+        let tensors = graph.tensors();
+        let id = graph.inputs()[0];
+        let Data::F32(values) = noise(&tensors[id].shape).data else { unreachable!() };
+        // Smooth enough to be like an image, which white noise is not.
+        let smooth: Vec<f32> =
+            values.chunks(3000).flat_map(|part| vec![part[0]; part.len()]).collect();
+        let codes: Data = match tensors[id].element_type.is_8_bit() {
+            true if tensors[id].element_type.name() == "uint8" => {
+                smooth.iter().map(|v| (v * 127.0 + 128.0) as u8).collect::<Vec<u8>>().into()
+            }
+            _ => smooth.iter().map(|v| (v * 127.0) as i8).collect::<Vec<i8>>().into(),
+        };
+        let input = Tensor::new(tensors[id].shape.clone(), codes);
+        let plan = Plan::new(Arc::clone(&graph), PlanOptions::default().keep_intermediates(true));
+        let mut session = Session::new(Arc::new(plan.unwrap()));
+        session.run(&[input.view()]).unwrap();
+        let options = ReferenceOptions::default().keep_intermediates(true);
+        let reference = Reference::new(Arc::clone(&graph), options).unwrap();
+        assert_eq!(reference.kind(), Kind::Dequantized);
+        let exact = reference.run_all(&[input.view()]).unwrap();
+        let mut lowest = f64::INFINITY;
+        for operator in graph.operators() {
+            let own = session.tensor(operator.output).unwrap();
+            let own = real(own.view(), tensors[operator.output].quantization.as_ref());
+            let exact = floats(exact.get(operator.output).unwrap().data);
+            let power: f64 = exact.iter().map(|&v| f64::from(v).powi(2)).sum();
+            let noise: f64 = exact.iter().zip(&own).map(|(&a, &b)| f64::from(a - b).powi(2)).sum();
+            let sqnr = 10.0 * (power / noise).log10();
+            assert!(sqnr > least, "{name} {} {}: {sqnr:.1} dB", operator.kind, operator.output);
+            lowest = lowest.min(sqnr);
+        }
+        println!("{name}: lowest SQNR {lowest:.1} dB");
+    }
 }
