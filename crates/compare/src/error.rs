@@ -31,6 +31,18 @@ pub enum Error {
         /// Its value.
         value: f32,
     },
+    /// Probabilities are negative or all zero.
+    #[error(
+        "probabilities: element {index} is {value}, and their sum {sum}; they must be at least 0, with some above"
+    )]
+    NotProbabilities {
+        /// The first negative one.
+        index: usize,
+        /// Its value.
+        value: f32,
+        /// The sum of all.
+        sum: f64,
+    },
     /// A class index is not below the number of classes.
     #[error("class {index}: there are {classes} classes, from 0")]
     Class {

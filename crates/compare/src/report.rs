@@ -39,6 +39,33 @@ pub struct Report {
     pub worst: Vec<WorstImage>,
 }
 
+impl Report {
+    /// A report without any figures yet.
+    pub fn new() -> Self {
+        Report {
+            schema_version: SCHEMA_VERSION,
+            provenance: Provenance::default(),
+            int8: Model::default(),
+            reference: Model::default(),
+            images: Images::default(),
+            overall: PairFigures::default(),
+            split: None,
+            layers: Layers::default(),
+            sensitivity: None,
+            preprocessing: None,
+            advice: Vec::new(),
+            gate: None,
+            worst: Vec::new(),
+        }
+    }
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Report::new()
+    }
+}
+
 /// What the figures were made from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
