@@ -1,11 +1,11 @@
 //! `mobileight classify`: what is in photos.
 
-use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
+use mobileight::comparison::image_files;
 use mobileight::preprocess::decode_file;
 use mobileight::{Classifier, Labels, Prediction};
 use rayon::prelude::*;
@@ -134,28 +134,14 @@ fn classify(classifier: &Classifier, path: &Path) -> Result<Vec<Prediction>> {
     Ok(classifier.classify(&decode_file(path, &Default::default())?)?)
 }
 
-/// The files named, and the files in the folders named, in order of their names.
+/// The files named, and the images in the folders named, in order of their names.
 fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    const IMAGES: [&str; 6] = ["bmp", "gif", "jpeg", "jpg", "png", "webp"];
-    let is_image = |path: &Path| {
-        path.extension().is_some_and(|e| IMAGES.iter().any(|known| e.eq_ignore_ascii_case(known)))
-    };
     let mut files = Vec::new();
     for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
+        match path.is_dir() {
+            true => files.extend(image_files(path)?),
+            false => files.push(path.clone()),
         }
-        let entries: io::Result<Vec<PathBuf>> = fs::read_dir(path)
-            .and_then(|entries| entries.map(|entry| entry.map(|e| e.path())).collect());
-        let mut found =
-            entries.with_context(|| format!("cannot read folder {}", path.display()))?;
-        found.retain(|path| is_image(path));
-        if found.is_empty() {
-            bail!("folder {} holds no images ({})", path.display(), IMAGES.join(", "));
-        }
-        found.sort();
-        files.extend(found);
     }
     Ok(files)
 }

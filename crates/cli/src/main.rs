@@ -3,9 +3,11 @@
 mod arguments;
 mod bench;
 mod classify;
+mod compare;
 mod inspect;
 mod npy;
 mod preprocess;
+mod progress;
 mod pull;
 mod run;
 mod text;
@@ -17,7 +19,8 @@ use clap::{Parser, Subcommand};
 
 /// Quantized (8-bit) MobileNet inference in pure Rust, byte for byte equal to TensorFlow Lite.
 ///
-/// Results go to stdout, messages to stderr. Exit codes: 0 done, 1 failed, 2 usage.
+/// Results go to stdout, messages to stderr. Exit codes: 0 done, 1 failed, 2 usage, 3 a condition
+/// (--max-drop) not met.
 #[derive(Parser)]
 #[command(name = "mobileight", version)]
 struct Cli {
@@ -35,6 +38,8 @@ enum Command {
     Run(run::Arguments),
     /// Turns a photo into a model's input tensor
     Preprocess(preprocess::Arguments),
+    /// Says what quantization cost, where, and whether it is noise: an INT8 model against FP32 on images
+    Compare(compare::Arguments),
     /// Measures how long a model takes
     Bench(bench::Arguments),
     /// Fetches well-known published models, verified by SHA-256
@@ -46,6 +51,8 @@ enum Outcome {
     Done,
     /// Some of the work failed; each failure was reported where it happened.
     Partial,
+    /// A condition (`--max-drop`) is not met.
+    GateFailed,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +63,7 @@ fn main() -> ExitCode {
         Command::Classify(arguments) => classify::main(&arguments, &mut out),
         Command::Run(arguments) => run::main(&arguments),
         Command::Preprocess(arguments) => preprocess::main(&arguments, &mut out),
+        Command::Compare(arguments) => compare::main(&arguments, &mut out),
         Command::Bench(arguments) => bench::main(&arguments, &mut out),
         Command::Pull(arguments) => pull::main(&arguments, &mut out),
     };
@@ -66,6 +74,7 @@ fn main() -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => ExitCode::FAILURE,
+        Ok(Outcome::GateFailed) => ExitCode::from(3),
         // The reader has seen enough, as in `mobileight inspect ... | head -1`.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,6 +15,9 @@ pub enum Error {
     /// The FP32 reference could not be built or run.
     #[error(transparent)]
     Reference(#[from] mobileight_reference::Error),
+    /// Figures could not be computed or a report not be written.
+    #[error(transparent)]
+    Compare(#[from] mobileight_compare::Error),
     /// The image could not be decoded or prepared.
     #[error(transparent)]
     Image(#[from] mobileight_preprocess::Error),
@@ -35,6 +38,42 @@ pub enum Error {
     LabelFile {
         /// The file.
         path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A folder of images cannot be used.
+    #[error("folder {} {reason}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A table of labels cannot be used.
+    #[error("labels {}: {reason}", path.display())]
+    LabelTable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two models cannot be compared.
+    #[error("{first} and {second} cannot be compared: {reason}")]
+    NotAPair {
+        /// The INT8 model.
+        first: String,
+        /// The reference.
+        second: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// No image could be evaluated.
+    #[error("none of the {count} images could be evaluated; the first, {file}: {reason}")]
+    NothingEvaluated {
+        /// Images tried.
+        count: usize,
+        /// The first one.
+        file: String,
         /// What is wrong with it.
         reason: String,
     },

@@ -19,6 +19,7 @@
 
 mod arrays;
 mod classifier;
+pub mod comparison;
 mod error;
 mod labels;
 mod model;
@@ -29,6 +30,7 @@ pub use classifier::{Classifier, Prediction};
 pub use error::Error;
 pub use image;
 pub use labels::Labels;
+pub use mobileight_compare as compare;
 pub use mobileight_preprocess as preprocess;
 pub use mobileight_reference as reference;
 pub use mobileight_runtime as runtime;

@@ -107,11 +107,9 @@ impl Reference {
         }
         let mut kept = graph.outputs().to_vec();
         if options.keep_intermediates {
-            for operator in graph.operators() {
-                if !kept.contains(&operator.output) {
-                    kept.push(operator.output);
-                }
-            }
+            let computed = graph.operators().iter().map(|operator| operator.output);
+            let all: Vec<TensorId> = graph.inputs().iter().copied().chain(computed).collect();
+            kept.extend(all.into_iter().filter(|id| !graph.outputs().contains(id)));
         }
         let model = network::build(&graph, &shapes, &kept)?;
         let plan = TypedSimplePlan::new(model).map_err(network::tract)?;
@@ -156,7 +154,7 @@ impl Reference {
         batch.par_iter().map(|inputs| self.run(inputs)).collect()
     }
 
-    /// The outputs and, when built to keep them, every other tensor that an operator computes.
+    /// The outputs and, when built to keep them, the inputs and every other tensor that an operator computes.
     ///
     /// # Errors
     ///
