@@ -202,8 +202,9 @@ pub fn summary(report: &Report) -> String {
             what.to_owned(),
             percent(difference.first),
             percent(difference.second),
-            format!("{:+.1} ({:+.1} to {:+.1})", -difference.drop, -high, -low),
-            format!("{:.2}", difference.p_value),
+            // Adding zero leaves no "-0.0".
+            format!("{:+.1} ({:+.1} to {:+.1})", -difference.drop + 0.0, -high + 0.0, -low + 0.0),
+            format!("{:.4}", difference.p_value),
         ]
     };
     let head = ["", &reference, &name(&report.int8.file), "points (95 %)", "p"];

@@ -61,9 +61,14 @@ fn severity(report: &Report) -> Severity {
     }
 }
 
+/// A layer's name; converters join those of all that was fused, the first is enough.
+fn short(name: &str) -> &str {
+    name.split(';').next().unwrap_or(name)
+}
+
 /// One layer by its name, and how many others there are.
 fn names(layers: &[&Layer]) -> String {
-    let first = layers.first().map_or("", |layer| layer.name.as_str());
+    let first = layers.first().map_or("", |layer| short(&layer.name));
     match layers.len() {
         0 | 1 => format!("`{first}`"),
         2 => format!("`{first}` and one more layer"),
@@ -130,7 +135,7 @@ fn per_channel_weights(report: &Report) -> Option<Advice> {
             "The weights of {} have one scale for all output channels, while their ranges differ by a factor of up to {ratio:.0} \
              (more than {RANGE_RATIO:.0}): the channels of small weights in `{}` ({}) keep about {:.1} of 8 bits.",
             names(&layers),
-            layer.name,
+            short(&layer.name),
             layer.kind,
             (8.0 - ratio.log2()).max(0.0),
         ),
@@ -163,7 +168,7 @@ fn saturation(report: &Report) -> Option<Advice> {
         because: format!(
             "{:.1} % of the values of `{}` lie {side} what its codes can say (more than {:.0} %); concerned: {}.",
             100.0 * share,
-            layer.name,
+            short(&layer.name),
             100.0 * SATURATION,
             names(&layers),
         ),
@@ -185,7 +190,7 @@ fn bias(report: &Report) -> Option<Advice> {
         because: format!(
             "The mean error of `{}` alone is {:+.2} quanta, where rounding gives 0 (limit {BIAS}); concerned: {}. \
              Bias correction (Nagel et al. 2019) removes it.",
-            layer.name,
+            short(&layer.name),
             layer.local.as_ref()?.mean_error,
             names(&layers),
         ),
@@ -208,7 +213,7 @@ fn unused_range(report: &Report) -> Option<Advice> {
             .into(),
         because: format!(
             "`{}` uses {:.0} % of the 256 codes (less than {:.0} %); concerned: {}. An outlier in calibration stretches the scale.",
-            layer.name,
+            short(&layer.name),
             100.0 * (1.0 - unused),
             100.0 * USED_RANGE,
             names(&layers),
@@ -255,7 +260,10 @@ fn dominant_layer(report: &Report) -> Option<Advice> {
     Some(Advice {
         rule: "dominant_layer".into(),
         severity: severity(report).min(Severity::Warning),
-        title: format!("Keep `{}` in higher precision, or quantize it with more care", worst.name),
+        title: format!(
+            "Keep `{}` in higher precision, or quantize it with more care",
+            short(&worst.name)
+        ),
         because: format!(
             "Alone in INT8 it moves the answers by {kl:.3} nats, {:.0} % of the sum over all layers.",
             100.0 * kl / sum
@@ -275,7 +283,11 @@ fn dead_channels(report: &Report) -> Option<Advice> {
         rule: "dead_channels".into(),
         severity: Severity::Note,
         title: "Some output channels have only zero weights: prune them".into(),
-        because: format!("{dead:.0} channels of `{}`; concerned: {}.", layer.name, names(&layers)),
+        because: format!(
+            "{dead:.0} channels of `{}`; concerned: {}.",
+            short(&layer.name),
+            names(&layers)
+        ),
         operators: operators(&layers),
     })
 }

@@ -1,0 +1,225 @@
+//! `mobileight compare` with the real binary.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A folder of its own for a test; gone when the test is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder =
+            std::env::temp_dir().join(format!("mobileight-compare-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(folder.join("images")).unwrap();
+        Folder(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().into()
+    }
+
+    /// Small pictures of gradients, one unlike the other.
+    fn pictures(&self, count: u8) -> String {
+        for number in 0..count {
+            let picture = image::RgbImage::from_fn(48, 40, |x, y| {
+                let wave = (x * u32::from(number + 2) + y * 7) as u8;
+                image::Rgb([wave, (y * 6) as u8, 200u8.wrapping_sub(number.wrapping_mul(13))])
+            });
+            picture.save(self.path(&format!("images/{number:03}.png"))).unwrap();
+        }
+        self.path("images")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn shared(name: &str) -> Option<String> {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let root = std::env::var_os("MOBILEIGHT_TEST_DATA").map_or_else(default, PathBuf::from);
+    let path = root.join(name);
+    if path.exists() {
+        return Some(path.to_str().unwrap().into());
+    }
+    let is_required = std::env::var_os("MOBILEIGHT_REQUIRE_TEST_DATA").is_some();
+    assert!(!is_required, "{} is required and not there", path.display());
+    println!(
+        "skipped: {} is not there; name the test data in MOBILEIGHT_TEST_DATA",
+        path.display()
+    );
+    None
+}
+
+fn model(name: &str) -> Option<String> {
+    shared(&format!("models/{name}.tflite"))
+}
+
+fn compare(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mobileight")).arg("compare").args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Expects an exit code and a message with all these parts and no trace of a panic.
+fn fail(code: i32, arguments: &[&str], parts: &[&str]) {
+    let output = compare(arguments);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+    assert!(!message.contains("panicked"), "{message}");
+    for part in parts {
+        assert!(message.contains(part), "{arguments:?}: `{part}` is not in: {message}");
+    }
+}
+
+fn report(arguments: &[&str]) -> (i32, Value) {
+    let output = compare(&[arguments, &["--json"]].concat());
+    let message = text(&output.stderr);
+    let report =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {message}"));
+    (output.status.code().unwrap(), report)
+}
+
+fn number(report: &Value, pointer: &str) -> f64 {
+    report.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer}: {report}"))
+}
+
+#[test]
+fn a_collapsed_model_is_found_and_fails_the_gate() {
+    let (Some(int8), Some(float)) = (
+        model("keras_mobilenet_v1_0.25_224_int8_pertensor"),
+        model("keras_mobilenet_v1_0.25_224_float"),
+    ) else {
+        return;
+    };
+    let folder = Folder::new("collapse");
+    let (images, out) = (shared("images/imagenet").unwrap(), folder.path("out"));
+    let labels = shared("images/imagenet/labels.csv").unwrap();
+    let common = [
+        int8.as_str(),
+        "--float",
+        &float,
+        "--images",
+        &images,
+        "--labels",
+        &labels,
+        "--out",
+        &out,
+        "--limit",
+        "60",
+        "--layer-images",
+        "4",
+        "--preprocessing-images",
+        "0",
+    ];
+    let (code, found) = report(&[&common[..], &["--max-drop", "1"]].concat());
+    assert_eq!(code, 3, "{found}");
+    assert!(number(&found, "/overall/top1/drop") > 30.0);
+    assert_eq!(found["gate"]["verdict"], "failed");
+    assert_eq!(found["advice"][0]["rule"], "per_channel_weights", "{}", found["advice"]);
+    assert!(number(&found, "/split/weights/top1/drop") > 30.0);
+    assert_eq!(found["layers"]["baseline"], "float");
+    let layers = found["layers"]["layers"].as_array().unwrap();
+    assert!(
+        layers.len() > 25 && layers.iter().filter(|layer| layer["local"].is_object()).count() > 25
+    );
+    // What is on the disk is what was printed.
+    let written = fs::read(Path::new(&out).join("report.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&written).unwrap(), found);
+    let rows = fs::read_to_string(Path::new(&out).join("per_image.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 61);
+    let (code, _) = report(&[&common[..], &["--max-drop", "100"]].concat());
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn figures_repeat_for_any_number_of_threads_and_without_labels() {
+    let Some(int8) = model("mobilenet_v1_0.25_128_quant") else { return };
+    let folder = Folder::new("threads");
+    let (images, out) = (folder.pictures(9), folder.path("out"));
+    let common = [int8.as_str(), "--images", &images, "--out", &out, "--layer-images", "3"];
+    let [one, two] = ["1", "2"].map(|threads| {
+        let (code, mut found) =
+            report(&[&common[..], &["--threads", threads, "--sensitivity", "2"]].concat());
+        assert_eq!(code, 0);
+        for pointer in ["/int8/latency_ms", "/reference/latency_ms", "/provenance/threads"] {
+            *found.pointer_mut(pointer).unwrap() = Value::Null;
+        }
+        found
+    });
+    assert_eq!(one, two);
+    assert_eq!(one["reference"]["kind"], "dequantized");
+    assert_eq!(one["overall"]["truth"], "first_network");
+    assert_eq!(number(&one, "/overall/top1/first"), 1.0);
+    assert_eq!(number(&one, "/overall/top1/second"), number(&one, "/overall/agreement"));
+    assert!(one["split"].is_null());
+    let sensitivity = one["sensitivity"]["layers"].as_array().unwrap();
+    assert!(sensitivity.len() > 25, "{}", sensitivity.len());
+    assert!(!Path::new(&out).join("sensitivity.partial.json").exists());
+    // A limit within the interval: that alone does not fail, unless it is to.
+    let limit = number(&one, "/overall/top1/drop").max(0.0).to_string();
+    let (code, unsure) = report(&[&common[..], &["--max-drop", &limit]].concat());
+    assert_eq!((code, unsure["gate"]["verdict"].as_str()), (0, Some("inconclusive")));
+    let (code, _) = report(&[&common[..], &["--max-drop", &limit, "--strict"]].concat());
+    assert_eq!(code, 3);
+}
+
+#[test]
+fn bad_input_is_explained_and_leaves_the_old_report() {
+    let (Some(int8), Some(float)) =
+        (model("keras_mobilenet_v1_0.25_224_int8"), model("keras_mobilenet_v1_0.25_224_float"))
+    else {
+        return;
+    };
+    let folder = Folder::new("bad");
+    fs::create_dir(folder.path("empty")).unwrap();
+    let (images, out) = (folder.pictures(3), folder.path("out"));
+    let empty = folder.path("empty");
+    fs::create_dir(&out).unwrap();
+    fs::write(folder.path("out/report.html"), "the old one").unwrap();
+    let to = ["--images", images.as_str(), "--out", &out];
+    let with = |first: &str, more: &[&str], parts: &[&str]| {
+        fail(1, &[&[first][..], &to, more].concat(), parts);
+    };
+    with(&float, &[], &["float model", "--float"]);
+    with(&int8, &["--float", &int8], &["quantized"]);
+    with(&int8, &["--float", &model("vww_96_float").unwrap()], &["224", "96"]);
+    let other = model("mobilenet_v1_0.25_224_float_metadata").unwrap();
+    with(&int8, &["--float", &other], &["1000 classes", "1001", "background"]);
+    fail(1, &[&int8, "--images", &empty, "--out", &out], &["no image", "empty"]);
+    fail(1, &[&int8, "--images", &images, "--out", &folder.path("images/000.png")], &["000.png"]);
+    let labels = |name: &str, lines: &str| {
+        fs::write(folder.path(name), format!("file,label_index\n{lines}")).unwrap();
+        folder.path(name)
+    };
+    with(&int8, &["--labels", &labels("twice.csv", "000.png,1\n000.png,2\n")], &["000.png"]);
+    with(&int8, &["--labels", &labels("range.csv", "000.png,1000\n")], &["1000"]);
+    with(&int8, &["--labels", &labels("none.csv", "elsewhere.png,1\n")], &["none.csv"]);
+    assert_eq!(fs::read_to_string(folder.path("out/report.html")).unwrap(), "the old one");
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+    // One image that cannot be read, and labels for files that are not there, are no reason to stop.
+    fs::write(folder.path("images/broken.jpg"), "no image").unwrap();
+    let some = labels("some.csv", "000.png,1\n001.png,2\nmissing.png,3\n");
+    let arguments =
+        [&[int8.as_str()][..], &to, &["--labels", &some, "--layer-images", "1"]].concat();
+    let output = compare(&arguments);
+    let message = text(&output.stderr);
+    assert!(output.status.success(), "{message}");
+    for part in ["missing.png", "broken.jpg", "002.png"] {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+    let written = fs::read(folder.path("out/report.json")).unwrap();
+    let found: Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(found["images"]["evaluated"], 3);
+    assert_eq!(found["images"]["labelled"], 2);
+    assert_eq!(found["images"]["unreadable_count"], 1);
+    assert_eq!(found["images"]["unlabelled_count"], 1);
+}
