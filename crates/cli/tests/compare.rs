@@ -223,3 +223,45 @@ fn bad_input_is_explained_and_leaves_the_old_report() {
     assert_eq!(found["images"]["unreadable_count"], 1);
     assert_eq!(found["images"]["unlabelled_count"], 1);
 }
+
+/// The most memory that a process has had so far, in bytes.
+#[cfg(target_os = "linux")]
+fn peak_memory(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_does_not_grow_with_the_images() {
+    let Some(int8) = model("mobilenet_v1_0.25_128_quant") else { return };
+    let folder = Folder::new("many");
+    for number in 0..10_000u32 {
+        let picture = image::RgbImage::from_fn(8, 8, |x, y| {
+            let mixed = (number * 64 + y * 8 + x).wrapping_mul(2_654_435_761);
+            image::Rgb([(mixed >> 24) as u8, (mixed >> 16) as u8, (mixed >> 8) as u8])
+        });
+        picture.save(folder.path(&format!("images/{number:05}.bmp"))).unwrap();
+    }
+    let (images, out) = (folder.path("images"), folder.path("out"));
+    let mut process = Command::new(env!("CARGO_BIN_EXE_mobileight"))
+        .args(["compare", &int8, "--images", &images, "--out", &out])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut peak = 0;
+    let status = loop {
+        peak = peak.max(peak_memory(process.id()).unwrap_or(0));
+        if let Some(status) = process.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
+    assert!(status.success(), "{status}");
+    let rows = fs::read_to_string(Path::new(&out).join("per_image.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 10_001);
+    println!("peak {} MB", peak / 1_000_000);
+    assert!(peak > 0 && peak < 300_000_000, "{peak} bytes");
+}

@@ -1,6 +1,6 @@
 //! Comparing an INT8 model with FP32 on images: what quantization cost, where, and whether that is signal or noise.
 //!
-//! [`Comparison`] runs both models over an [`ImageSet`] and gives a [`Report`](mobileight_compare::report::Report), whose figures are
+//! [`Comparison`] runs both models over an [`ImageSet`] and gives a [`Report`], whose figures are
 //! defined in `docs/metrics.md`. Images are read once for each pass and never kept: memory does not grow with their number.
 
 mod describe;
