@@ -167,11 +167,16 @@ fn remark(report: &Report, set: &ImageSet) {
         eprintln!("note: {count} images have no label and count for agreement only: {first}");
     }
     if images.interrupted {
+        let sensitivity = report.sensitivity.as_ref().map_or(0, |part| part.images);
         eprintln!(
-            "interrupted: the report is over {} of {} images",
+            "interrupted: the report is over {} of {} images, its layers over {}, its sensitivity over {sensitivity}",
             images.evaluated,
-            set.files.len()
+            set.files.len(),
+            report.layers.images,
         );
+        if sensitivity > 0 {
+            eprintln!("the same command goes on with the sensitivity");
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod arguments;
 mod bench;
 mod classify;
 mod compare;
+mod demo;
 mod inspect;
 mod npy;
 mod preprocess;
@@ -40,6 +41,8 @@ enum Command {
     Preprocess(preprocess::Arguments),
     /// Says what quantization cost, where, and whether it is noise: an INT8 model against FP32 on images
     Compare(compare::Arguments),
+    /// Compares the models that ship with their float original: needs no file and no network
+    Demo(demo::Arguments),
     /// Measures how long a model takes
     Bench(bench::Arguments),
     /// Fetches well-known published models, verified by SHA-256
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&arguments),
         Command::Preprocess(arguments) => preprocess::main(&arguments, &mut out),
         Command::Compare(arguments) => compare::main(&arguments, &mut out),
+        Command::Demo(arguments) => demo::main(&arguments, &mut out),
         Command::Bench(arguments) => bench::main(&arguments, &mut out),
         Command::Pull(arguments) => pull::main(&arguments, &mut out),
     };

@@ -224,6 +224,97 @@ fn bad_input_is_explained_and_leaves_the_old_report() {
     assert_eq!(found["images"]["unlabelled_count"], 1);
 }
 
+#[test]
+fn a_wrong_recipe_is_told_from_quantization() {
+    let (Some(int8), Some(float)) =
+        (model("keras_mobilenet_v1_0.25_224_int8"), model("keras_mobilenet_v1_0.25_224_float"))
+    else {
+        return;
+    };
+    let folder = Folder::new("recipe");
+    let (images, out) = (shared("images/imagenet").unwrap(), folder.path("out"));
+    let labels = shared("images/imagenet/labels.csv").unwrap();
+    let common = ["--float", &float, "--images", &images, "--labels", &labels, "--out", &out];
+    let common = [&[int8.as_str()][..], &common, &["--limit", "128", "--layer-images", "1"]].concat();
+    let rules = |found: &Value| -> Vec<String> {
+        let advice = found["advice"].as_array().unwrap();
+        advice.iter().map(|advice| advice["rule"].as_str().unwrap().into()).collect()
+    };
+    let (_, right) = report(&common);
+    assert!(!rules(&right).contains(&"preprocessing".into()), "{}", right["advice"]);
+    // Pixels from 0 to 255 for a model that wants [-1, 1].
+    let (_, wrong) = report(&[&common[..], &["--normalize", "raw"]].concat());
+    assert_eq!(rules(&wrong)[0], "preprocessing", "{}", wrong["advice"]);
+    let title = wrong["advice"][0]["title"].as_str().unwrap();
+    assert!(title.contains("[-1, 1]") && title.contains("not the quantization"), "{title}");
+    let recipes = wrong["preprocessing"]["recipes"].as_array().unwrap();
+    let best = recipes.iter().find(|recipe| recipe["name"] == "[-1, 1]").unwrap();
+    let gain = -number(best, "/difference/drop");
+    assert!(gain > 30.0, "{gain}");
+    assert!(title.ends_with(&format!("costs {gain:.0} points")), "{title}");
+}
+
+/// Runs `compare`, presses Ctrl-C as soon as a file is there, and gives what came of it.
+#[cfg(unix)]
+fn interrupted(arguments: &[&str], seen: &Path) -> Output {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_mobileight"))
+        .arg("compare")
+        .args(arguments)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !seen.exists() {
+        assert!(process.try_wait().unwrap().is_none(), "it was done before");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let id = process.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    process.wait_with_output().unwrap()
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_run_reports_what_there_is_and_goes_on() {
+    let Some(int8) = model("mobilenet_v1_0.25_128_quant") else { return };
+    let folder = Folder::new("interrupted");
+    let (images, out) = (folder.pictures(16), folder.path("out"));
+    // One that cannot be read, in the middle of those that are ranked on.
+    fs::write(folder.path("images/000a.png"), "no image").unwrap();
+    let arguments = ["--images", &images, "--out", &out, "--layer-images", "1"];
+    let arguments =
+        [&[int8.as_str()][..], &arguments, &["--preprocessing-images", "0", "--sensitivity", "17"]]
+            .concat();
+    let state = Path::new(&out).join("sensitivity.partial.json");
+    let stopped = interrupted(&arguments, &state);
+    let message = text(&stopped.stderr);
+    assert_eq!(stopped.status.code(), Some(1), "{message}");
+    for part in ["stopping", "16 of 17 images", "goes on"] {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+    let read = || -> Value {
+        let mut report: Value =
+            serde_json::from_slice(&fs::read(folder.path("out/report.json")).unwrap()).unwrap();
+        for pointer in ["/int8/latency_ms", "/reference/latency_ms"] {
+            *report.pointer_mut(pointer).unwrap() = Value::Null;
+        }
+        report
+    };
+    let partial = read();
+    assert_eq!(partial["images"]["interrupted"], true);
+    let ranked = partial["sensitivity"]["images"].as_u64().unwrap();
+    assert!((1..16).contains(&ranked), "{ranked}");
+    assert!(fs::read_to_string(folder.path("out/report.html")).unwrap().contains("Interrupted"));
+    // The same command goes on, and ends where one that was not interrupted does.
+    assert!(state.exists());
+    assert_eq!(compare(&arguments).status.code(), Some(0));
+    let resumed = read();
+    assert!(!state.exists());
+    assert_eq!(compare(&arguments).status.code(), Some(0));
+    assert!(resumed == read(), "resumed: {resumed}");
+    assert_eq!(resumed["sensitivity"]["images"], 16);
+}
+
 /// The most memory that a process has had so far, in bytes.
 #[cfg(target_os = "linux")]
 fn peak_memory(process: u32) -> Option<u64> {

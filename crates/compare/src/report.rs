@@ -126,11 +126,11 @@ pub struct Input {
     /// `uint8`, `int8` or `float32`.
     pub element_type: String,
     /// Real value of one quantum, for quantized inputs.
-    pub scale: Option<f32>,
+    pub scale: Option<f64>,
     /// Code of real zero, for quantized inputs.
     pub zero_point: Option<i32>,
     /// Smallest and largest real value, for quantized inputs.
-    pub real_range: Option<[f32; 2]>,
+    pub real_range: Option<[f64; 2]>,
     /// Bytes of the tensor.
     pub bytes: usize,
 }
@@ -290,7 +290,7 @@ pub struct Layer {
     /// Shape of the output.
     pub shape: Vec<usize>,
     /// Real value of one quantum of the output.
-    pub scale: f32,
+    pub scale: f64,
     /// Code of real zero of the output.
     pub zero_point: i32,
     /// Name of the reference's tensor.

@@ -70,6 +70,8 @@ fn rich() -> Report {
     }];
     report.images.unreadable = vec![Unreadable { file: HOSTILE.into(), reason: "broken".into() }];
     report.int8.file = HOSTILE.into();
+    // Not the nearest to any short decimal.
+    report.int8.input.scale = Some(f64::from(1.0f32 / 127.5));
     report.advice = advise(&report);
     report
 }

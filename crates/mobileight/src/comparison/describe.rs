@@ -28,7 +28,12 @@ pub(super) fn describe(file: &ModelFile, network: &Network) -> Result<report::Mo
     let kind = match (pipeline.is_fp32(), graph.is_float()) {
         (true, true) => "float",
         (true, false) => "dequantized",
-        (false, _) => "int8",
+        // By the first layer with weights: QUANTIZE at the input may take another type.
+        (false, _) => graph
+            .operators()
+            .iter()
+            .find(|o| o.inputs.get(1).is_some_and(|&id| graph.tensors()[id].data.is_some()))
+            .map_or("int8", |o| graph.tensors()[o.output].element_type.name()),
     };
     let input = network.preprocessor().contract();
     let layout = Layout::new(graph, &[input.shape.to_vec()], false)?;
@@ -46,9 +51,9 @@ pub(super) fn describe(file: &ModelFile, network: &Network) -> Result<report::Mo
             name: contract.name.clone(),
             shape: contract.shape.to_vec(),
             element_type: contract.element_type.name().into(),
-            scale: contract.quantization.map(|(scale, _)| scale),
+            scale: contract.quantization.map(|(scale, _)| f64::from(scale)),
             zero_point: contract.quantization.map(|(_, zero_point)| zero_point),
-            real_range: contract.real_range().map(|(low, high)| [low, high]),
+            real_range: contract.real_range().map(|(low, high)| [low.into(), high.into()]),
             bytes: contract.bytes(),
         },
         classes: network.classes(),

@@ -276,7 +276,7 @@ impl LayerProbe {
                 name: graph.tensors()[place.output].name.clone(),
                 tensor: place.output,
                 shape: self.shape(place.output).to_vec(),
-                scale: place.scale,
+                scale: place.scale.into(),
                 zero_point: place.zero_point,
                 reference: reference.cloned(),
                 local: measured.local.finish(),

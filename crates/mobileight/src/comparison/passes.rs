@@ -222,30 +222,31 @@ impl Comparison {
         Ok(Some(Matching::new((ours, &layouts[0]), (theirs, &layouts[1]))))
     }
 
-    /// Some images of the set, evenly spread, worked on in parallel and given to `sum` in order. Images that cannot be read are
-    /// left out: the first pass has listed them.
+    /// Some images of the set, evenly spread, worked on in parallel and given to `sum` in order, with their position in
+    /// `places`. Images that cannot be read are left out: the first pass has listed them.
     fn sample<T: Send>(
         &self,
         set: &ImageSet,
         places: &[usize],
         observer: &dyn Observer,
         work: impl Fn(&[u8], Option<usize>) -> Result<T, Error> + Sync,
-        mut sum: impl FnMut(Option<usize>, T) -> Result<(), Error>,
+        mut sum: impl FnMut(usize, Option<usize>, T) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        for chunk in places.chunks(rayon::current_num_threads()) {
+        let numbered: Vec<(usize, usize)> = places.iter().copied().enumerate().collect();
+        for chunk in numbered.chunks(rayon::current_num_threads()) {
             if observer.stop() {
                 break;
             }
             let done: Vec<Option<Result<T, Error>>> = chunk
                 .par_iter()
-                .map(|&at| {
+                .map(|&(_, at)| {
                     let photo = self.read(&set.files[at]).ok()?;
                     Some(work(&photo.pixels, set.labels[at]))
                 })
                 .collect();
-            for (&at, done) in chunk.iter().zip(done) {
+            for (&(position, at), done) in chunk.iter().zip(done) {
                 if let Some(done) = done {
-                    sum(set.labels[at], done?)?;
+                    sum(position, set.labels[at], done?)?;
                 }
             }
         }
@@ -280,7 +281,7 @@ impl Comparison {
             observer.advance(1);
             Ok(measured)
         };
-        self.sample(set, &places, observer, work, |_, measured| {
+        self.sample(set, &places, observer, work, |_, _, measured| {
             totals.add(&measured);
             Ok(())
         })?;
@@ -306,7 +307,7 @@ impl Comparison {
             observer.advance(1);
             Ok(answers)
         };
-        self.sample(set, &places, observer, work, |label, answers| totals.add(label, &answers))?;
+        self.sample(set, &places, observer, work, |_, label, answers| totals.add(label, &answers))?;
         Ok(Some(probe.report(&totals, truth, self.options.seed)))
     }
 
@@ -333,15 +334,16 @@ impl Comparison {
         let key = self.sensitivity_key(set, &places);
         let mut progress = state
             .and_then(|path| serde_json::from_slice::<Progress>(&fs::read(path).ok()?).ok())
-            .filter(|progress| progress.key == key && progress.images as usize <= places.len())
+            .filter(|progress| progress.key == key && progress.next <= places.len())
             .unwrap_or_else(|| Progress { key, ..Progress::default() });
         let layers = mixer.layers() as u64;
         observer.begin(Phase::Sensitivity, places.len() as u64 * layers);
-        observer.advance(progress.images * layers);
+        observer.advance(progress.next as u64 * layers);
         let work = |pixels: &[u8], truth| mixer.measure(pixels, truth, || observer.advance(1));
-        let rest = places[progress.images as usize..].to_vec();
-        self.sample(set, &rest, observer, work, |truth, sums| {
+        let done = progress.next;
+        self.sample(set, &places[done..], observer, work, |position, truth, sums| {
             progress.add(truth, &sums);
+            progress.next = done + position + 1;
             match state {
                 Some(path) => save(path, &progress),
                 None => Ok(()),

@@ -91,6 +91,8 @@ impl Sums {
 pub(super) struct Progress {
     /// What the sums were made from: they go on only with the same.
     pub key: String,
+    /// Images gone through, those that could not be read included.
+    pub next: usize,
     pub images: u64,
     pub labelled: u64,
     pub layers: Vec<LayerSums>,

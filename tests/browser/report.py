@@ -1,0 +1,178 @@
+"""Opens reports in headless Chromium, as a reader would.
+
+    report.py FOLDER...        folders of `mobileight compare`, each with report.html and report.json
+
+Verified: no request leaves the page and the console stays empty; every figure and every chart's mark is the one in report.json,
+written and drawn to scale; tables sort; nothing sticks out of a phone's screen; the page is the same without scripts and
+readable in the dark. Needs chromium and chromedriver.
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import sys
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+FIGURES = """return [...document.querySelectorAll('[data-figure]')].map(e =>
+    [e.dataset.figure, e.dataset.value, e.tagName, e.textContent.trim()])"""
+MARKS = """return [...document.querySelectorAll('svg')].map(svg =>
+    [...svg.querySelectorAll('circle[data-value], rect[data-value]')].map(e =>
+        [e.classList[0], e.dataset.value, Number(e.getAttribute('cy') ?? e.getAttribute('height'))]))"""
+WIDE = """return [...document.querySelectorAll('main > *')].filter(e =>
+    e.getBoundingClientRect().right > window.innerWidth + 1).map(e => e.outerHTML.slice(0, 100))"""
+# Contrast by WCAG 2: luminance of the text and of the first opaque background behind it.
+CONTRAST = """
+const channels = color => (color.match(/[\\d.]+/g) ?? []).map(Number);
+const light = color => channels(color).slice(0, 3).map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+const behind = e => { for (; e; e = e.parentElement) { const c = channels(getComputedStyle(e).backgroundColor);
+    if (c.length === 3 || c[3] === 1) return getComputedStyle(e).backgroundColor; } return 'rgb(255, 255, 255)'; };
+return [...document.querySelectorAll('main *')].filter(e => !e.closest('svg') && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
+    .map(e => { const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((a, b) => b - a);
+        return [(a + 0.05) / (b + 0.05), e.outerHTML.slice(0, 100)]; }).filter(([ratio]) => ratio < 4.5)"""
+
+
+def browser():
+    options = webdriver.ChromeOptions()
+    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"):
+        options.add_argument(option)
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    return webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+
+
+def at(report, path):
+    for key in path.split("."):
+        if report is None:
+            return None
+        report = report[int(key)] if isinstance(report, list) else report.get(key)
+    return report
+
+
+def attribute_is(value, attribute):
+    """Whether a figure's attribute is exactly the value."""
+    if value is None or isinstance(value, str):
+        return attribute == (value or "")
+    return float(attribute) == value
+
+
+def text_is(value, text):
+    """Whether a figure's text is the value, rounded; losses are shown as points gained."""
+    if value is None or isinstance(value, str):
+        return text == {None: "–", "infinity": "∞", "undefined": "–"}.get(value, value)
+    unit, factor = next(pair for pair in ((" %", 100), (" MiB", 2**-20), (" M", 1e-6), ("", 1)) if text.endswith(pair[0]))
+    number = text.removesuffix(unit).replace("\u202f", "")
+    digits = len(number.partition(".")[2])
+    return abs(abs(float(number)) - abs(factor * value)) <= 0.5000001 * 10**-digits
+
+
+def check_figures(driver, report):
+    figures = driver.execute_script(FIGURES)
+    assert len(figures) > 100, len(figures)
+    for path, attribute, tag, text in figures:
+        value = at(report, path)
+        # Marks of charts are measured by check_charts.
+        is_text = tag not in ("circle", "rect")
+        assert attribute_is(value, attribute) and (not is_text or text_is(value, text)), (
+            f"{path}: {attribute!r} shown as {text!r}; report.json has {value!r}"
+        )
+    return len(figures)
+
+
+def check_charts(driver, report):
+    """Every layer has its marks, and positions are linear in the figures (marks beyond the edge stay at it)."""
+    sqnr, rounding, margins = by_kind(driver.execute_script(MARKS))
+    layers = report["layers"]["layers"]
+    for part in ("local", "accumulated"):
+        assert sum(mark[0] == part for mark in sqnr) == sum(layer[part] is not None for layer in layers)
+    assert len(rounding) == sum(layer["local"] is not None for layer in layers)
+    assert len(margins) == 2 * len(report["overall"]["margins"])
+    for marks in (sqnr, rounding, margins):
+        points = sorted((float(value), place) for _, value, place in marks if re.match(r"^-?[\d.]", value))
+        edges = {min(place for _, place in points), max(place for _, place in points)}
+        inner = [point for point in points if point[1] not in edges] or points
+        (a, at_a), (b, at_b) = inner[0], inner[-1]
+        for value, place in inner:
+            expected = at_a if a == b else at_a + (value - a) * (at_b - at_a) / (b - a)
+            assert abs(place - expected) < 0.2, (value, place, expected)
+    return sum(map(len, (sqnr, rounding, margins)))
+
+
+def by_kind(charts):
+    """The charts of SQNR, rounding and margins."""
+    kinds = [{mark[0] for mark in marks} for marks in charts]
+    return [charts[kinds.index(kind)] for kind in ({"local", "accumulated"}, {"bar"}, {"bar", "flips"})]
+
+
+def check_sorting(driver):
+    for table in driver.find_elements(By.CSS_SELECTOR, "table.sortable"):
+        buttons = table.find_elements(By.CSS_SELECTOR, "thead button")
+        assert buttons
+        for column, button in enumerate(buttons):
+            for direction in ("ascending", "descending"):
+                driver.execute_script("arguments[0].click()", button)
+                cells = driver.execute_script(
+                    """return [...arguments[0].tBodies[0].rows].map(row => { const cell = row.cells[arguments[1]];
+                    return cell.querySelector('[data-value]')?.dataset.value ?? cell.textContent.trim() })""", table, column)
+                numbers = [float(cell.replace("infinity", "inf")) for cell in cells if re.match(r"^(-?[\d.]|infinity)", cell)]
+                assert numbers == sorted(numbers, reverse=direction == "descending"), (column, direction, cells)
+                header = button.find_element(By.XPATH, "..")
+                assert header.get_attribute("aria-sort") == direction
+
+
+def check_silence(driver, page):
+    console = driver.get_log("browser")
+    assert not console, console
+    for entry in driver.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            url = message["params"]["request"]["url"]
+            assert url == page or url.startswith("data:"), f"the page asks for {url}"
+
+
+def check(driver, folder):
+    page = (folder / "report.html").resolve().as_uri()
+    report = json.loads((folder / "report.json").read_text())
+    driver.get(page)
+    assert report["int8"]["file"] in driver.title
+    figures, marks = check_figures(driver, report), check_charts(driver, report)
+    rows = driver.execute_script("return document.querySelectorAll('#layers tbody tr').length")
+    assert rows == len(report["layers"]["layers"])
+    pictures = driver.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth > 0)")
+    assert len(pictures) == len(report["worst"]) and all(pictures), pictures
+    check_sorting(driver)
+    for scheme in ("light", "dark"):
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+        faint = driver.execute_script(CONTRAST)
+        assert not faint, (scheme, faint[:5])
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    assert not (wide := driver.execute_script(WIDE)), wide
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    text = driver.execute_script("return document.querySelector('main').innerText")
+    check_silence(driver, page)
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    driver.get(page)
+    plain = driver.find_element(By.TAG_NAME, "main").text
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert sorted(plain.split()) == sorted(text.split()), "without scripts the page says something else"
+    print(f"{folder}: {figures} figures, {marks} marks, {rows} layers")
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    driver = browser()
+    try:
+        for folder in sys.argv[1:]:
+            check(driver, pathlib.Path(folder))
+    finally:
+        driver.quit()
+
+
+if __name__ == "__main__":
+    main()
