@@ -31,13 +31,14 @@ fn dense(
     let requantization = weights.requantization(context, activation, is_fully_connected)?;
     let zero_point = context.input_codes(0)?.zero_point;
     let kernel =
-        Convolution::new(geometry, zero_point, &weights.differences, &weights.bias, requantization)
+        Convolution::new(context.instruction_set, geometry, zero_point, &weights.differences, &weights.bias, requantization)
             .map_err(|error| context.refused(error))?;
     Ok(Step {
         operands: vec![context.operator().inputs[0]],
         packed_bytes: kernel.packed_bytes(),
         scratch_bytes: kernel.scratch_bytes(),
-        ..context.step("convolution, portable", move |operands| {
+        instruction_set: kernel.instruction_set(),
+        ..context.step("convolution", move |operands| {
             kernel.run(operands.inputs.get(0), operands.output, operands.scratch)
         })
     })
@@ -53,6 +54,7 @@ pub(super) fn depthwise_conv2d(
     let requantization = weights.requantization(context, conv.activation, false)?;
     let zero_point = context.input_codes(0)?.zero_point;
     let kernel = DepthwiseConvolution::new(
+        context.instruction_set,
         geometry,
         zero_point,
         &weights.differences,
@@ -63,8 +65,10 @@ pub(super) fn depthwise_conv2d(
     Ok(Step {
         operands: vec![context.operator().inputs[0]],
         packed_bytes: kernel.packed_bytes(),
-        ..context.step("depthwise convolution, portable", move |operands| {
-            kernel.run(operands.inputs.get(0), operands.output)
+        scratch_bytes: kernel.scratch_bytes(),
+        instruction_set: kernel.instruction_set(),
+        ..context.step("depthwise convolution", move |operands| {
+            kernel.run(operands.inputs.get(0), operands.output, operands.scratch)
         })
     })
 }
