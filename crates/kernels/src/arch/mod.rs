@@ -96,6 +96,30 @@ impl InstructionSet {
     }
 }
 
+/// Plain code whose loops compilers turn into vectors by themselves, better ones for a better instruction set.
+pub(crate) trait Plain {
+    /// Does it. Implementations are `#[inline(always)]`, as for [`Task`].
+    fn run(self);
+}
+
+struct Compiled<P>(P);
+
+impl<P: Plain> Task for Compiled<P> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        self.0.run();
+    }
+}
+
+impl InstructionSet {
+    /// Runs plain code as compiled for these instructions.
+    pub(crate) fn run_plain(self, plain: impl Plain) {
+        if let Err(Compiled(plain)) = self.run(Compiled(plain)) {
+            plain.run();
+        }
+    }
+}
+
 impl fmt::Display for InstructionSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -175,9 +199,6 @@ pub(crate) unsafe trait Simd: Copy {
 
     /// Sums of lanes; they wrap.
     fn add(self, a: Self::Integers, b: Self::Integers) -> Self::Integers;
-
-    /// Products of lanes; they wrap.
-    fn multiply(self, a: Self::Integers, b: Self::Integers) -> Self::Integers;
 
     /// Accumulators times `f32` factors (read from memory), rounded to nearest even; all products are within the integers' range.
     ///

@@ -37,8 +37,7 @@ fn dense(
         operands: vec![context.operator().inputs[0]],
         packed_bytes: kernel.packed_bytes(),
         scratch_bytes: kernel.scratch_bytes(),
-        instruction_set: kernel.instruction_set(),
-        ..context.step("convolution", move |operands| {
+        ..context.step_by(kernel.instruction_set(), "convolution", move |operands| {
             kernel.run(operands.inputs.get(0), operands.output, operands.scratch)
         })
     })
@@ -66,8 +65,7 @@ pub(super) fn depthwise_conv2d(
         operands: vec![context.operator().inputs[0]],
         packed_bytes: kernel.packed_bytes(),
         scratch_bytes: kernel.scratch_bytes(),
-        instruction_set: kernel.instruction_set(),
-        ..context.step("depthwise convolution", move |operands| {
+        ..context.step_by(kernel.instruction_set(), "depthwise convolution", move |operands| {
             kernel.run(operands.inputs.get(0), operands.output, operands.scratch)
         })
     })

@@ -21,8 +21,9 @@ fn addition(context: Context<'_>, activation: Activation, subtract: bool) -> Res
     let (broadcast, quantization) = binary(context, activation, Addition::numerics)?;
     let kernel = Addition::new(context.numerics, broadcast, quantization, subtract)
         .map_err(|error| context.refused(error))?;
-    Ok(context.step("addition", move |operands| {
-        kernel.run(operands.inputs.get(0), operands.inputs.get(1), operands.output)
+    let set = context.instruction_set;
+    Ok(context.step_by(set, "addition", move |operands| {
+        kernel.run(set, operands.inputs.get(0), operands.inputs.get(1), operands.output)
     }))
 }
 
@@ -30,8 +31,9 @@ pub(super) fn mul(context: Context<'_>, activation: Activation) -> Result<Step, 
     let (broadcast, quantization) = binary(context, activation, Multiplication::numerics)?;
     let kernel = Multiplication::new(context.numerics, broadcast, quantization)
         .map_err(|error| context.refused(error))?;
-    Ok(context.step("multiplication", move |operands| {
-        kernel.run(operands.inputs.get(0), operands.inputs.get(1), operands.output)
+    let set = context.instruction_set;
+    Ok(context.step_by(set, "multiplication", move |operands| {
+        kernel.run(set, operands.inputs.get(0), operands.inputs.get(1), operands.output)
     }))
 }
 

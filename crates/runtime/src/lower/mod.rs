@@ -227,15 +227,25 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// A step that reads its first operand only, without packed memory.
+    /// A step of a portable kernel without packed memory.
     pub fn step(
         &self,
         kernel: &'static str,
         run: impl Fn(&mut Operands<'_>) -> Result<(), kernels::Error> + Send + Sync + 'static,
     ) -> Step {
+        self.step_by(InstructionSet::Portable, kernel, run)
+    }
+
+    /// A step of a kernel for an instruction set, without packed memory.
+    pub fn step_by(
+        &self,
+        instruction_set: InstructionSet,
+        kernel: &'static str,
+        run: impl Fn(&mut Operands<'_>) -> Result<(), kernels::Error> + Send + Sync + 'static,
+    ) -> Step {
         Step {
             kernel,
-            instruction_set: InstructionSet::Portable,
+            instruction_set,
             operands: self.operator().inputs.clone(),
             packed_bytes: 0,
             scratch_bytes: 0,

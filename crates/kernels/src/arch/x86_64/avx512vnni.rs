@@ -76,12 +76,6 @@ unsafe impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn multiply(self, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: see `vectorize`.
-        unsafe { _mm512_mullo_epi32(a, b) }
-    }
-
-    #[inline(always)]
     unsafe fn scale(self, sums: __m512i, factors: *const f32) -> __m512i {
         // SAFETY: the caller's; the conversion rounds to nearest even, which is Rust's fixed rounding mode.
         unsafe {

@@ -118,12 +118,6 @@ macro_rules! by_avx2 {
         }
 
         #[inline(always)]
-        fn multiply(self, a: __m256i, b: __m256i) -> __m256i {
-            // SAFETY: see `load`.
-            unsafe { _mm256_mullo_epi32(a, b) }
-        }
-
-        #[inline(always)]
         unsafe fn scale(self, sums: __m256i, factors: *const f32) -> __m256i {
             // SAFETY: the caller's.
             unsafe { ymm::scale(sums, factors) }
