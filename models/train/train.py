@@ -78,7 +78,7 @@ def train(images, epochs):
     model = network()
     steps = -(-images // 64)
     rate = keras.optimizers.schedules.CosineDecay(0.0, epochs * steps - 2 * steps, warmup_target=4e-3, warmup_steps=2 * steps)
-    model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(), ["accuracy"])
+    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     data = tf.data.Dataset.from_tensor_slices((pixels, kinds)).shuffle(images, seed=11).batch(64)
     data = data.map(lambda x, y: (tf.cast(x, tf.float32) / 127.5 - 1, y)).prefetch(2)
     model.fit(data, epochs=epochs, verbose=2, validation_data=(real(seen), known))
