@@ -144,7 +144,7 @@ def draw(seed, index):
     rng = np.random.default_rng([seed, index])
     kind = int(rng.integers(len(CLASSES)))
     scene = background(rng)
-    size = rng.uniform(26, 84)
+    size = rng.uniform(48, 90)
     middle = rng.uniform(size * 0.42, SIZE - size * 0.42, 2)
     turn = rng.normal(0, 0.14)
     c, s = math.cos(turn), math.sin(turn)
@@ -156,18 +156,18 @@ def draw(seed, index):
     )
     if rng.random() < 0.2:
         scene.paste(Image.new("RGB", (SIZE, SIZE), (70, 70, 70)), (3, 5), sign.getchannel("A").point(lambda a: a // 2))
-    fade = rng.uniform(0.45, 1)
+    fade = rng.uniform(0.7, 1)
     scene.paste(sign.convert("RGB"), (0, 0), sign.getchannel("A").point(lambda a: int(a * fade)))
-    if rng.random() < 0.35:
+    if rng.random() < 0.15:
         pen = ImageDraw.Draw(scene)
         x, y = middle + rng.normal(0, size * 0.3, 2)
-        w, h = rng.uniform(0.1, 0.45, 2) * size
+        w, h = rng.uniform(0.1, 0.4, 2) * size
         pen.rectangle([x - w, y - h / 2, x + w, y + h / 2], fill=tuple(int(v) for v in rng.integers(0, 256, 3)))
     if rng.random() < 0.6:
-        scene = scene.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 2.0)))
+        scene = scene.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5)))
     pixels = np.asarray(scene, np.float32)
-    pixels = 128 + (pixels - 128) * rng.uniform(0.3, 1.2) + rng.normal(0, 30) + rng.normal(0, 10, 3)
-    pixels = pixels + rng.normal(0, rng.uniform(0, 22), pixels.shape)
+    pixels = 128 + (pixels - 128) * rng.uniform(0.5, 1.2) + rng.normal(0, 30) + rng.normal(0, 10, 3)
+    pixels = pixels + rng.normal(0, rng.uniform(0, 16), pixels.shape)
     return np.clip(pixels, 0, 255).astype(np.uint8), kind
 
 
