@@ -235,7 +235,8 @@ fn a_wrong_recipe_is_told_from_quantization() {
     let (images, out) = (shared("images/imagenet").unwrap(), folder.path("out"));
     let labels = shared("images/imagenet/labels.csv").unwrap();
     let common = ["--float", &float, "--images", &images, "--labels", &labels, "--out", &out];
-    let common = [&[int8.as_str()][..], &common, &["--limit", "128", "--layer-images", "1"]].concat();
+    let common =
+        [&[int8.as_str()][..], &common, &["--limit", "128", "--layer-images", "1"]].concat();
     let rules = |found: &Value| -> Vec<String> {
         let advice = found["advice"].as_array().unwrap();
         advice.iter().map(|advice| advice["rule"].as_str().unwrap().into()).collect()

@@ -28,7 +28,8 @@ fn the_demo_compares_what_ships() {
         serde_json::from_slice(&fs::read(out.join(name).join("report.json")).unwrap()).unwrap()
     };
     let [per_channel, per_tensor] = ["int8", "int8_per_tensor"].map(report);
-    let share = |report: &Value, network: &str| report["overall"]["top1"][network].as_f64().unwrap();
+    let share =
+        |report: &Value, network: &str| report["overall"]["top1"][network].as_f64().unwrap();
     assert!((0.93..=0.98).contains(&share(&per_channel, "first")));
     assert_eq!(share(&per_channel, "first"), share(&per_tensor, "first"));
     // What the demo shows: one conversion costs next to nothing, the other surely something, and the report says what to do.
