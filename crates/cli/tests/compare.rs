@@ -255,6 +255,23 @@ fn a_wrong_recipe_is_told_from_quantization() {
     assert!(title.ends_with(&format!("costs {gain:.0} points")), "{title}");
 }
 
+#[test]
+fn a_float_model_with_a_broken_weight_is_named() {
+    let folder = Folder::new("nan");
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo");
+    let int8 = demo.join("int8.tflite");
+    let mut bytes = fs::read(demo.join("float.tflite")).unwrap();
+    // Nearly all of the file is weights.
+    let middle = bytes.len() / 2 / 4 * 4;
+    bytes[middle..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(folder.path("broken.tflite"), bytes).unwrap();
+    let (images, out) = (folder.pictures(2), folder.path("out"));
+    let arguments =
+        [int8.to_str().unwrap(), "--float", &folder.path("broken.tflite"), "--images", &images];
+    fail(1, &[&arguments[..], &["--out", &out]].concat(), &["broken.tflite", "NaN"]);
+    assert!(!Path::new(&out).exists());
+}
+
 /// Runs `compare`, presses Ctrl-C as soon as a file is there, and gives what came of it.
 #[cfg(unix)]
 fn interrupted(arguments: &[&str], seen: &Path) -> Output {
