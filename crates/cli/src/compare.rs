@@ -209,7 +209,7 @@ pub fn summary(report: &Report) -> String {
             percent(difference.second),
             // Adding zero leaves no "-0.0".
             format!("{:+.1} ({:+.1} to {:+.1})", -difference.drop + 0.0, -high + 0.0, -low + 0.0),
-            format!("{:.4}", difference.p_value),
+            compare::probability(difference.p_value),
         ]
     };
     let head = ["", &reference, &name(&report.int8.file), "points (95 %)", "p"];

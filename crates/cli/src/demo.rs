@@ -49,6 +49,8 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
             ("--images", file("images")),
             ("--labels", file("labels.csv")),
             ("--class-names", file("labels.txt")),
+            // The images have the models' own size.
+            ("--crop", "full".into()),
             ("--sensitivity", "4".into()),
             ("--threads", arguments.threads.to_string().into()),
             ("--out", report_folder.into_os_string()),
@@ -74,7 +76,8 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
 fn unpack(folder: &Path) -> Result<()> {
     let attempt = || -> std::io::Result<()> {
         fs::create_dir_all(folder.join("images"))?;
-        let wanted = ["float.tflite", "int8.tflite", "int8_per_tensor.tflite", "labels.csv", "labels.txt"];
+        let wanted =
+            ["float.tflite", "int8.tflite", "int8_per_tensor.tflite", "labels.csv", "labels.txt"];
         for file in wanted.iter().filter_map(|name| SHIPPED.get_file(name)) {
             fs::write(folder.join(file.path()), file.contents())?;
         }

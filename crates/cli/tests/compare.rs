@@ -235,7 +235,8 @@ fn a_wrong_recipe_is_told_from_quantization() {
     let (images, out) = (shared("images/imagenet").unwrap(), folder.path("out"));
     let labels = shared("images/imagenet/labels.csv").unwrap();
     let common = ["--float", &float, "--images", &images, "--labels", &labels, "--out", &out];
-    let common = [&[int8.as_str()][..], &common, &["--limit", "128", "--layer-images", "1"]].concat();
+    let common =
+        [&[int8.as_str()][..], &common, &["--limit", "128", "--layer-images", "1"]].concat();
     let rules = |found: &Value| -> Vec<String> {
         let advice = found["advice"].as_array().unwrap();
         advice.iter().map(|advice| advice["rule"].as_str().unwrap().into()).collect()
@@ -252,6 +253,23 @@ fn a_wrong_recipe_is_told_from_quantization() {
     let gain = -number(best, "/difference/drop");
     assert!(gain > 30.0, "{gain}");
     assert!(title.ends_with(&format!("costs {gain:.0} points")), "{title}");
+}
+
+#[test]
+fn a_float_model_with_a_broken_weight_is_named() {
+    let folder = Folder::new("nan");
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo");
+    let int8 = demo.join("int8.tflite");
+    let mut bytes = fs::read(demo.join("float.tflite")).unwrap();
+    // Nearly all of the file is weights.
+    let middle = bytes.len() / 2 / 4 * 4;
+    bytes[middle..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(folder.path("broken.tflite"), bytes).unwrap();
+    let (images, out) = (folder.pictures(2), folder.path("out"));
+    let arguments =
+        [int8.to_str().unwrap(), "--float", &folder.path("broken.tflite"), "--images", &images];
+    fail(1, &[&arguments[..], &["--out", &out]].concat(), &["broken.tflite", "NaN"]);
+    assert!(!Path::new(&out).exists());
 }
 
 /// Runs `compare`, presses Ctrl-C as soon as a file is there, and gives what came of it.

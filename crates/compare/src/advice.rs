@@ -150,6 +150,10 @@ fn own(layer: &Layer) -> Option<&TensorError> {
 
 fn saturation(report: &Report) -> Option<Advice> {
     let found = worst(report, |layer| {
+        // TFLite fixes the range of these whatever the calibration, and the largest probabilities lie just above it.
+        if matches!(layer.kind.as_str(), "SOFTMAX" | "LOGISTIC") {
+            return None;
+        }
         let error = own(layer)?;
         let share = error.saturated_low.max(error.saturated_high);
         let one_sided = error.saturated_low.min(error.saturated_high) < share / 2.0;
@@ -284,7 +288,8 @@ fn dead_channels(report: &Report) -> Option<Advice> {
         severity: Severity::Note,
         title: "Some output channels have only zero weights: prune them".into(),
         because: format!(
-            "{dead:.0} channels of `{}`; concerned: {}.",
+            "{dead:.0} {} of `{}`; concerned: {}.",
+            if dead > 1.0 { "channels" } else { "channel" },
             short(&layer.name),
             names(&layers)
         ),

@@ -29,5 +29,5 @@ pub use advice::advise;
 pub use answer::Answer;
 pub use error::Error;
 pub use pair::{ImageFigures, PairAccumulator, Worst, image_figures};
-pub use statistics::{describe, gate, mcnemar_exact, paired_difference};
+pub use statistics::{describe, gate, mcnemar_exact, paired_difference, probability};
 pub use tensor::{SqnrAccumulator, TensorAccumulator, weight_range_ratio};

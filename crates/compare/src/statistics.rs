@@ -187,11 +187,17 @@ pub(crate) fn round_up(number: f64) -> u64 {
     ((number / unit).ceil() * unit) as u64
 }
 
+/// A p value as people read it: four digits, and never zero.
+pub fn probability(p: f64) -> String {
+    if p < 1e-4 { "< 0.0001".into() } else { format!("{p:.4}") }
+}
+
 /// A difference in one sentence.
 pub fn describe(difference: &PairedDifference) -> String {
     let [low, high] = difference.interval;
     let PairedDifference { images, drop, p_value, .. } = difference;
-    let p = if *p_value < 1e-4 { "p < 0.0001".into() } else { format!("p = {p_value:.4}") };
+    let p = probability(*p_value);
+    let p = if p.starts_with('<') { format!("p {p}") } else { format!("p = {p}") };
     if low > 0.0 {
         format!("A loss of {drop:.1} points (95 %: {low:.1} to {high:.1}) on {images} images, {p}.")
     } else if high < 0.0 {

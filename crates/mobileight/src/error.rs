@@ -67,6 +67,14 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// One of several models failed.
+    #[error("model {file}: {error}")]
+    InModel {
+        /// Its file.
+        file: String,
+        /// How it failed.
+        error: Box<Error>,
+    },
     /// No image could be evaluated.
     #[error("none of the {count} images could be evaluated; the first, {file}: {reason}")]
     NothingEvaluated {

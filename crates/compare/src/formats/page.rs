@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::chart;
 use crate::report::Report;
-use crate::{Error, describe};
+use crate::{Error, describe, probability};
 
 /// The report as `report.html`: one file that needs nothing else, and no script to be read.
 ///
@@ -63,6 +63,7 @@ fn figure(value: &Value, kind: &str) -> String {
         "tenth" => format!("{number:.1}"),
         "hundredth" => format!("{number:.2}"),
         "thousandth" => format!("{number:.3}"),
+        "probability" => probability(number),
         "fine" => format!("{number:.4}"),
         "precise" => format!("{number:.6}"),
         "mebibytes" => format!("{:.2} MiB", number / f64::from(1 << 20)),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::report::{Decibels, PairedDifference, Report, Truth};
-use crate::{Error, describe};
+use crate::{Error, describe, probability};
 
 /// The report as `report.json`.
 ///
@@ -43,13 +43,13 @@ fn plain(text: &str) -> String {
 fn row(what: &str, difference: &PairedDifference) -> String {
     let [low, high] = difference.interval;
     format!(
-        "| {what} | {:.1} % | {:.1} % | {:+.1} | {:+.1} to {:+.1} | {:.4} |\n",
+        "| {what} | {:.1} % | {:.1} % | {:+.1} | {:+.1} to {:+.1} | {} |\n",
         100.0 * difference.first,
         100.0 * difference.second,
         -difference.drop + 0.0,
         -high + 0.0,
         -low + 0.0,
-        difference.p_value,
+        probability(difference.p_value),
     )
 }
 

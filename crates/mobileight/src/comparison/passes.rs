@@ -15,9 +15,10 @@ use super::describe::hex;
 use super::images::{ImageSet, spread};
 use super::layers::LayerProbe;
 use super::matching::Matching;
+use super::network::Network;
 use super::recipes::RecipeProbe;
 use super::sensitivity::{Mixer, Progress};
-use super::{Comparison, Observer, Phase};
+use super::{Comparison, ModelFile, Observer, Phase};
 use crate::Error;
 
 /// An image that was read.
@@ -106,10 +107,15 @@ impl Comparison {
     }
 
     fn answers(&self, pixels: &[u8]) -> Result<Answers, Error> {
+        let answer = |file: &ModelFile, network: &Network| {
+            let blame = |error| Error::InModel { file: file.name(), error: Box::new(error) };
+            network.answer(pixels).map_err(blame)
+        };
+        let float = self.float_file.as_ref().zip(self.float.as_ref());
         Ok(Answers {
-            int8: self.int8.answer(pixels)?,
-            dequantized: self.dequantized.answer(pixels)?,
-            float: self.float.as_ref().map(|network| network.answer(pixels)).transpose()?,
+            int8: answer(&self.int8_file, &self.int8)?,
+            dequantized: answer(&self.int8_file, &self.dequantized)?,
+            float: float.map(|(file, network)| answer(file, network)).transpose()?,
         })
     }
 
