@@ -59,6 +59,11 @@ impl ModelFile {
     fn name(&self) -> String {
         self.path.display().to_string()
     }
+
+    /// An error with the file that it is about.
+    fn blame(&self, error: Error) -> Error {
+        Error::InModel { file: self.name(), error: Box::new(error) }
+    }
 }
 
 /// What a comparison does.
@@ -179,12 +184,15 @@ impl Comparison {
             ));
         }
         let (plan, recipe) = (&options.plan, &options.recipe);
-        let int8 = Network::new(&int8_file.model, false, plan, recipe)?;
-        let dequantized = Network::new(&int8_file.model, true, plan, recipe)?;
+        let network = |file: &ModelFile, fp32| {
+            Network::new(&file.model, fp32, plan, recipe).map_err(|error| file.blame(error))
+        };
+        let int8 = network(&int8_file, false)?;
+        let dequantized = network(&int8_file, true)?;
         let float = match &float_file {
             None => None,
             Some(file) => {
-                let network = Network::new(&file.model, false, plan, recipe)?;
+                let network = network(file, false)?;
                 let contract = network.preprocessor().contract().clone();
                 let [ours, theirs] = [&int8.preprocessor().contract().shape, &contract.shape];
                 if ours != theirs {

@@ -108,8 +108,7 @@ impl Comparison {
 
     fn answers(&self, pixels: &[u8]) -> Result<Answers, Error> {
         let answer = |file: &ModelFile, network: &Network| {
-            let blame = |error| Error::InModel { file: file.name(), error: Box::new(error) };
-            network.answer(pixels).map_err(blame)
+            network.answer(pixels).map_err(|error| file.blame(error))
         };
         let float = self.float_file.as_ref().zip(self.float.as_ref());
         Ok(Answers {
