@@ -195,7 +195,10 @@ mod tests {
 
     fn pool(pooling: Pooling, input: [u8; 4]) -> u8 {
         let mut output = [0];
-        Pool::new(GEOMETRY, pooling, [1, 254]).unwrap().run(InstructionSet::best(), &input, &mut output).unwrap();
+        Pool::new(GEOMETRY, pooling, [1, 254])
+            .unwrap()
+            .run(InstructionSet::best(), &input, &mut output)
+            .unwrap();
         output[0]
     }
 

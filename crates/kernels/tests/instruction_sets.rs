@@ -91,8 +91,7 @@ fn check_convolution(random: &mut Random, g: Geometry, is_depthwise: bool) {
     let compute = |set| {
         let factors = requantization.clone();
         if is_depthwise {
-            let kernel =
-                DepthwiseConvolution::new(set, g, zero, &weights, &bias, factors).unwrap();
+            let kernel = DepthwiseConvolution::new(set, g, zero, &weights, &bias, factors).unwrap();
             let is_vector = kernel.instruction_set() == set;
             // A difference of 255 is the one that two int8 do not make.
             assert!(is_vector || g.input_channels != g.output_channels || weights.contains(&255));

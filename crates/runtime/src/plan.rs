@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use mobileight_kernels::{InstructionSet, Numerics};
 use mobileight_kernels::bytes::{AlignedBytes, flip_sign};
+use mobileight_kernels::{InstructionSet, Numerics};
 
 use crate::lower::{self, Context, Step};
 use crate::{ElementType, Error, Graph, Layout, OperatorKind, Quantization, TensorId};

@@ -291,7 +291,9 @@ impl Columns {
                         end[..rest.len()].copy_from_slice(rest);
                     }
                     // SAFETY: `WIDEST` is at least a block.
-                    unsafe { simd.interleave(ends.each_ref().map(|end| end.as_ptr()), to.as_mut_ptr()) };
+                    unsafe {
+                        simd.interleave(ends.each_ref().map(|end| end.as_ptr()), to.as_mut_ptr())
+                    };
                 }
             }
         }

@@ -2,10 +2,10 @@
 
 use super::tiles::Tiles;
 use super::{Geometry, accumulator_bounds, check_buffers, check_scratch, length};
-use crate::{Error, InstructionSet};
 use crate::bytes;
 use crate::error::check_length;
 use crate::requantize::{Requantization, Requantize, with_arithmetic};
+use crate::{Error, InstructionSet};
 
 /// Output pixels computed together: each weight loaded serves all of them.
 const PIXELS: usize = 8;

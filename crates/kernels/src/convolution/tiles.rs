@@ -183,7 +183,9 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
             weights: packed.len() * size_of::<S::Weight>(),
         });
         let first_lane = lanes.len();
-        lanes.extend((0..vectors * S::LANES).map(|lane| (lane < channels).then_some(channel + lane)));
+        lanes.extend(
+            (0..vectors * S::LANES).map(|lane| (lane < channels).then_some(channel + lane)),
+        );
         packed.reserve(groups * vectors * S::LANES * S::GROUP);
         let mut start = 0;
         for run in &runs {
@@ -434,7 +436,8 @@ impl Tiles {
         // SAFETY: weights and biases were packed for the panel's vectors; codes are the caller's.
         unsafe {
             let bias = self.bias.as_ptr().add(panel.lane);
-            let mut sums = [core::array::from_fn::<_, V, _>(|v| simd.load(bias.add(v * S::LANES))); P];
+            let mut sums =
+                [core::array::from_fn::<_, V, _>(|v| simd.load(bias.add(v * S::LANES))); P];
             if !strip.sums.is_empty() {
                 for (p, sums) in sums.iter_mut().enumerate() {
                     let offset = simd.splat(strip.sums[pixel + p]);
@@ -446,9 +449,8 @@ impl Tiles {
             for run in &self.runs {
                 let mut codes = first.add(run.tap_y * strip.row + run.start);
                 for _ in 0..run.groups {
-                    let loaded: [S::Integers; V] = core::array::from_fn(|v| {
-                        simd.load(weights.add(v * S::LANES * S::GROUP))
-                    });
+                    let loaded: [S::Integers; V] =
+                        core::array::from_fn(|v| simd.load(weights.add(v * S::LANES * S::GROUP)));
                     for (p, sums) in sums.iter_mut().enumerate() {
                         let group = simd.broadcast(codes.add(p * strip.pixel));
                         for (sum, &weights) in sums.iter_mut().zip(&loaded) {

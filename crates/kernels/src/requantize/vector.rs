@@ -34,11 +34,7 @@ pub(crate) enum Factors {
 
 impl VectorRequantization {
     /// `lanes` are the channels that lanes compute, `None` for lanes without one; `bounds` the largest magnitude of each channel's accumulator.
-    pub fn new(
-        requantization: &Requantization,
-        bounds: &[u64],
-        lanes: &[Option<usize>],
-    ) -> Self {
+    pub fn new(requantization: &Requantization, bounds: &[u64], lanes: &[Option<usize>]) -> Self {
         let by_lane = || lanes.iter().copied();
         let scalar = |finish| VectorRequantization {
             factors: Factors::Scalar {

@@ -30,9 +30,15 @@ fn dense(
     let weights = Weights::new(context, channels, 0)?;
     let requantization = weights.requantization(context, activation, is_fully_connected)?;
     let zero_point = context.input_codes(0)?.zero_point;
-    let kernel =
-        Convolution::new(context.instruction_set, geometry, zero_point, &weights.differences, &weights.bias, requantization)
-            .map_err(|error| context.refused(error))?;
+    let kernel = Convolution::new(
+        context.instruction_set,
+        geometry,
+        zero_point,
+        &weights.differences,
+        &weights.bias,
+        requantization,
+    )
+    .map_err(|error| context.refused(error))?;
     Ok(Step {
         operands: vec![context.operator().inputs[0]],
         packed_bytes: kernel.packed_bytes(),

@@ -77,9 +77,8 @@ pub(super) fn relu(context: Context<'_>, activation: Activation) -> Result<Step,
 }
 
 fn by_table(context: Context<'_>, table: Table) -> Step {
-    let step = context.step("table", move |operands| {
-        table.run(operands.inputs.get(0), operands.output)
-    });
+    let step =
+        context.step("table", move |operands| table.run(operands.inputs.get(0), operands.output));
     Step { packed_bytes: size_of::<Table>(), ..step }
 }
 
@@ -130,8 +129,7 @@ pub(super) fn softmax(context: Context<'_>, beta: f32) -> Result<Step, Error> {
     let (input, output) = (context.input_codes(0)?, context.output_codes()?);
     let kernel = Softmax::new(context.numerics, depth, input.scale, beta, output, is_uint8)
         .map_err(|error| context.refused(error))?;
-    let step = context.step("softmax", move |operands| {
-        kernel.run(operands.inputs.get(0), operands.output)
-    });
+    let step = context
+        .step("softmax", move |operands| kernel.run(operands.inputs.get(0), operands.output));
     Ok(Step { packed_bytes: size_of::<[f32; 256]>(), ..step })
 }

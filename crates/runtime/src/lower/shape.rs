@@ -19,9 +19,7 @@ pub(super) fn pad(
     let value = value.map_or(zero_point, |value| code(context.output().element_type, value.into()));
     let kernel = Pad::new(context.input_shape(0), paddings, value)
         .map_err(|error| context.refused(error))?;
-    Ok(context.step("padding", move |operands| {
-        kernel.run(operands.inputs.get(0), operands.output)
-    }))
+    Ok(context.step("padding", move |operands| kernel.run(operands.inputs.get(0), operands.output)))
 }
 
 pub(super) fn concatenation(

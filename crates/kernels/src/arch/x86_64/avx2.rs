@@ -50,8 +50,7 @@ unsafe impl Simd for Avx2 {
     unsafe fn interleave(self, rows: [*const u8; 4], output: *mut i16) {
         // SAFETY: the caller's: 16 codes of each row, 32 of the output.
         unsafe {
-            let [a, b, ..] =
-                rows.map(|row| _mm256_cvtepu8_epi16(_mm_loadu_si128(row.cast())));
+            let [a, b, ..] = rows.map(|row| _mm256_cvtepu8_epi16(_mm_loadu_si128(row.cast())));
             let (low, high) = (_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b));
             let output = output.cast::<__m256i>();
             _mm256_storeu_si256(output, _mm256_permute2x128_si256(low, high, 0x20));

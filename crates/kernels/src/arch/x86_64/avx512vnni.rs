@@ -153,8 +153,8 @@ unsafe impl Simd for Avx512Vnni {
         unsafe {
             // Unpacking works within quarters: spread the words so that the result is in order.
             let spread = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            let [a, b, c, d] = rows
-                .map(|row| _mm512_permutexvar_epi32(spread, _mm512_loadu_si512(row.cast())));
+            let [a, b, c, d] =
+                rows.map(|row| _mm512_permutexvar_epi32(spread, _mm512_loadu_si512(row.cast())));
             let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
             let (ab2, cd2) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
             let groups = [
