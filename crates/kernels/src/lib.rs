@@ -11,7 +11,7 @@
 //!
 //! [`Numerics`] names which of LiteRT's two sets of kernels a computation equals.
 
-pub mod arch;
+mod arch;
 pub mod binary;
 pub mod bytes;
 pub mod concatenation;
