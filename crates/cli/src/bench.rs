@@ -87,7 +87,7 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
     let report = Report {
         model: arguments.model.to_string_lossy().into_owned(),
         numerics: arguments.computation.numerics.name(),
-        isa: plan.instruction_set(),
+        isa: plan.instruction_set().name(),
         threads: 1,
         runs: arguments.runs,
         min_ms: milliseconds(times[0]),

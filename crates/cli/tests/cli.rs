@@ -222,6 +222,34 @@ fn bench_reports_times_and_memory() {
 }
 
 #[test]
+fn an_instruction_set_can_be_forced() {
+    let model = operator("conv_2d_int8.tflite");
+    let bench = |set: &str| {
+        Command::new(env!("CARGO_BIN_EXE_mobileight"))
+            .args(["bench", &model, "--runs", "1", "--json"])
+            .env("MOBILEIGHT_ISA", set)
+            .output()
+            .unwrap()
+    };
+    let portable = bench("portable");
+    assert_eq!(json(&text(&portable.stdout))["isa"], "portable");
+    for set in ["avx2", "avxvnni", "avx512vnni"] {
+        let output = bench(set);
+        if output.status.success() {
+            assert_eq!(json(&text(&output.stdout))["isa"], set);
+        } else {
+            assert!(text(&output.stderr).contains("this CPU lacks it"), "{}", text(&output.stderr));
+        }
+    }
+    let unknown = bench("sse9");
+    assert_eq!(unknown.status.code(), Some(1));
+    let message = text(&unknown.stderr);
+    for part in ["sse9", "MOBILEIGHT_ISA", "portable", "avx512vnni"] {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+#[test]
 fn photos_get_their_names() {
     let (Some(model), Some(labels), Some(photos)) = (
         shared("models/mobilenet_v2_1.0_224_quant.tflite"),

@@ -1,5 +1,6 @@
 //! ADD, SUB and MUL of two operands, with broadcasting.
 
+use crate::arch::Plain;
 use crate::error::check_length;
 use crate::requantize::{
     Float, Requantize, frexp, multiply_by_quantized_multiplier, quantize_multiplier,
@@ -7,7 +8,7 @@ use crate::requantize::{
 };
 use crate::table::CodeQuantization;
 use crate::walk::{RANK, walk};
-use crate::{Error, Numerics};
+use crate::{Error, InstructionSet, Numerics};
 
 /// How elements of the operands meet: NumPy's broadcasting, with neighbouring dimensions merged where possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,28 +236,53 @@ impl Addition {
     /// # Errors
     ///
     /// [`Error::Length`] when a slice does not fit its shape.
-    pub fn run(&self, a: &[u8], b: &[u8], output: &mut [u8]) -> Result<(), Error> {
+    pub fn run(
+        &self,
+        instruction_set: InstructionSet,
+        a: &[u8],
+        b: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), Error> {
         self.broadcast.check(a, b, output)?;
-        match &self.arithmetic {
+        instruction_set.run_plain(Run { kernel: self, inputs: [a, b], output });
+        Ok(())
+    }
+}
+
+/// A kernel and what it runs on.
+struct Run<'a, K> {
+    kernel: &'a K,
+    inputs: [&'a [u8]; 2],
+    output: &'a mut [u8],
+}
+
+impl Plain for Run<'_, Addition> {
+    #[inline(always)]
+    fn run(self) {
+        let Run { kernel, inputs: [a, b], output } = self;
+        match &kernel.arithmetic {
             AdditionArithmetic::FixedPoint { rescaled, multiplier, shift } => {
-                self.broadcast.run(a, b, output, |a, b| {
+                kernel.broadcast.run(a, b, output, |a, b| {
                     let sum = rescaled[0][usize::from(a)] + rescaled[1][usize::from(b)];
                     // The multiplier is below one: `shift` is not positive.
                     let high = crate::requantize::saturating_rounding_doubling_high_multiply(
                         sum,
                         *multiplier,
                     );
-                    self.quantization.finish(rounding_divide_by_power_of_two(high, -shift))
+                    kernel.quantization.finish(rounding_divide_by_power_of_two(high, -shift))
                 });
             }
-            AdditionArithmetic::Integer { bias, factors, shift } => {
-                self.broadcast.run(a, b, output, |a, b| {
+            &AdditionArithmetic::Integer { bias, factors, shift } => {
+                let zero_point = i32::from(kernel.quantization.output.zero_point);
+                let [least, most] = kernel.quantization.range.map(i32::from);
+                kernel.broadcast.run(a, b, output, |a, b| {
                     let sum = bias + factors[0] * i32::from(a) + factors[1] * i32::from(b);
-                    self.quantization.finish(sum >> shift)
+                    // Ratios below 2^8 make shifts of 12 and more: the sum of two small numbers does not overflow.
+                    let code = (sum >> shift) + zero_point;
+                    code.clamp(least, most) as u8
                 });
             }
         }
-        Ok(())
     }
 }
 
@@ -339,22 +365,37 @@ impl Multiplication {
     /// # Errors
     ///
     /// [`Error::Length`] when a slice does not fit its shape.
-    pub fn run(&self, a: &[u8], b: &[u8], output: &mut [u8]) -> Result<(), Error> {
+    pub fn run(
+        &self,
+        instruction_set: InstructionSet,
+        a: &[u8],
+        b: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), Error> {
         self.broadcast.check(a, b, output)?;
-        let q = &self.quantization;
+        instruction_set.run_plain(Run { kernel: self, inputs: [a, b], output });
+        Ok(())
+    }
+}
+
+impl Plain for Run<'_, Multiplication> {
+    #[inline(always)]
+    fn run(self) {
+        let Run { kernel, inputs: [a, b], output } = self;
+        let q = &kernel.quantization;
         let product = |a: u8, b: u8| q.difference(0, a) * q.difference(1, b);
-        match self.arithmetic {
+        match kernel.arithmetic {
             MultiplicationArithmetic::FixedPoint { multiplier, shift } => {
-                self.broadcast.run(a, b, output, |a, b| {
+                kernel.broadcast.run(a, b, output, |a, b| {
                     q.finish(multiply_by_quantized_multiplier(product(a, b), multiplier, shift))
                 });
             }
             MultiplicationArithmetic::Float { ratio, requantization } => {
-                self.broadcast
+                kernel
+                    .broadcast
                     .run(a, b, output, |a, b| requantization.requantize(product(a, b), ratio));
             }
         }
-        Ok(())
     }
 }
 
@@ -441,11 +482,11 @@ mod tests {
                     match operation {
                         "mul" => Multiplication::new(numerics, broadcast.clone(), q)
                             .unwrap()
-                            .run(&a, &b, &mut output)
+                            .run(InstructionSet::best(), &a, &b, &mut output)
                             .unwrap(),
                         _ => Addition::new(numerics, broadcast.clone(), q, operation == "sub")
                             .unwrap()
-                            .run(&a, &b, &mut output)
+                            .run(InstructionSet::best(), &a, &b, &mut output)
                             .unwrap(),
                     }
                     for ((&a, &b), &code) in a.iter().zip(&b).zip(&output) {

@@ -5,12 +5,12 @@
 /// Alignment of [`AlignedBytes`]: a cache line, and the widest vector register of any instruction set in use.
 pub const ALIGNMENT: usize = 64;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Line([u8; ALIGNMENT]);
 
 /// A zero-initialized byte buffer that starts at a multiple of [`ALIGNMENT`].
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct AlignedBytes {
     lines: Vec<Line>,
     length: usize,
@@ -49,7 +49,7 @@ mod sealed {
     impl Number for i64 {}
     impl Number for f32 {}
 }
-use sealed::Number;
+pub(crate) use sealed::Number;
 
 /// The memory of a slice of numbers, in the machine's byte order.
 pub fn as_bytes<T: Number>(values: &[T]) -> &[u8] {

@@ -11,6 +11,7 @@
 //!
 //! [`Numerics`] names which of LiteRT's two sets of kernels a computation equals.
 
+mod arch;
 pub mod binary;
 pub mod bytes;
 pub mod concatenation;
@@ -28,6 +29,7 @@ pub mod softmax;
 pub mod table;
 mod walk;
 
+pub use arch::InstructionSet;
 pub use error::Error;
 pub use numerics::Numerics;
 pub use table::CodeQuantization;

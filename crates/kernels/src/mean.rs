@@ -1,11 +1,12 @@
 //! MEAN over any dimensions.
 
+use crate::arch::Plain;
 use crate::bytes;
 use crate::error::check_length;
 use crate::requantize::{multiply_by_quantized_multiplier, quantize_multiplier};
 use crate::table::CodeQuantization;
 use crate::walk::{RANK, row_major, walk};
-use crate::{Error, Numerics};
+use crate::{Error, InstructionSet, Numerics};
 
 /// A mean, prepared.
 #[derive(Clone, Debug)]
@@ -121,7 +122,13 @@ impl Mean {
     /// # Errors
     ///
     /// [`Error::Length`] when a slice does not fit its shape.
-    pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8]) -> Result<(), Error> {
+    pub fn run(
+        &self,
+        instruction_set: InstructionSet,
+        input: &[u8],
+        output: &mut [u8],
+        scratch: &mut [u8],
+    ) -> Result<(), Error> {
         check_length("input", input.len(), self.shape.iter().product())?;
         check_length("output", output.len(), self.outputs)?;
         check_length("scratch", scratch.len(), self.scratch_bytes())?;
@@ -129,30 +136,11 @@ impl Mean {
             what: "scratch",
             reason: "is not aligned for i32".into(),
         })?;
-        sums.fill(0);
-        let outer = self.shape.len().saturating_sub(1);
-        let inner = self.shape.get(outer).copied().unwrap_or(1);
-        let is_summed = self.output_steps.get(outer).is_none_or(|&step| step == 0);
-        walk(
-            &self.shape[..outer],
-            [&self.steps[..outer], &self.output_steps[..outer]],
-            |[from, to]| {
-                let row = &input[from..][..inner];
-                if is_summed {
-                    sums[to] += row.iter().map(|&code| i32::from(code)).sum::<i32>();
-                } else {
-                    for (sum, &code) in sums[to..].iter_mut().zip(row) {
-                        *sum += i32::from(code);
-                    }
-                }
-            },
-        );
-        for (code, &sum) in output.iter_mut().zip(sums.iter()) {
-            *code = self.finish(sum - self.zero_sum);
-        }
+        instruction_set.run_plain(Run { mean: self, input, output, sums });
         Ok(())
     }
 
+    #[inline(always)]
     fn finish(&self, sum: i32) -> u8 {
         let code = match self.arithmetic {
             Arithmetic::FixedPoint { multiplier, shift } => {
@@ -166,6 +154,42 @@ impl Mean {
             }
         };
         code.clamp(0, 255) as u8
+    }
+}
+
+/// A mean and what it runs on.
+struct Run<'a> {
+    mean: &'a Mean,
+    input: &'a [u8],
+    output: &'a mut [u8],
+    sums: &'a mut [i32],
+}
+
+impl Plain for Run<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Run { mean, input, output, sums } = self;
+        sums.fill(0);
+        let outer = mean.shape.len().saturating_sub(1);
+        let inner = mean.shape.get(outer).copied().unwrap_or(1);
+        let is_summed = mean.output_steps.get(outer).is_none_or(|&step| step == 0);
+        walk(
+            &mean.shape[..outer],
+            [&mean.steps[..outer], &mean.output_steps[..outer]],
+            |[from, to]| {
+                let row = &input[from..][..inner];
+                if is_summed {
+                    sums[to] += row.iter().map(|&code| i32::from(code)).sum::<i32>();
+                } else {
+                    for (sum, &code) in sums[to..].iter_mut().zip(row) {
+                        *sum += i32::from(code);
+                    }
+                }
+            },
+        );
+        for (code, &sum) in output.iter_mut().zip(sums.iter()) {
+            *code = mean.finish(sum - mean.zero_sum);
+        }
     }
 }
 
@@ -185,7 +209,7 @@ mod tests {
                 let mean = Mean::new(numerics, &shape, axes, input, output, 128).unwrap();
                 let mut scratch = bytes::AlignedBytes::zeroed(mean.scratch_bytes());
                 let mut means = vec![0; kept.iter().map(|&d| shape[d]).product()];
-                mean.run(&codes, &mut means, &mut scratch).unwrap();
+                mean.run(InstructionSet::Portable, &codes, &mut means, &mut scratch).unwrap();
                 let mut sums = vec![(0.0, 0); means.len()];
                 for (at, &code) in codes.iter().enumerate() {
                     let index = [at / 60, at / 20 % 3, at / 5 % 4, at % 5];

@@ -2,8 +2,9 @@
 
 use core::ops::Range;
 
-use crate::Error;
+use crate::arch::Plain;
 use crate::error::check_length;
+use crate::{Error, InstructionSet};
 
 /// Channels pooled together.
 const CHANNELS: usize = 64;
@@ -98,22 +99,16 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::Length`] when a slice does not fit the geometry.
-    pub fn run(&self, input: &[u8], output: &mut [u8]) -> Result<(), Error> {
+    pub fn run(
+        &self,
+        instruction_set: InstructionSet,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), Error> {
         let g = &self.geometry;
         check_length("input", input.len(), g.batch * g.input[0] * g.input[1] * g.channels)?;
         check_length("output", output.len(), g.batch * g.output[0] * g.output[1] * g.channels)?;
-        let mut pixels = output.chunks_exact_mut(g.channels);
-        for image in input.chunks_exact(g.input[0] * g.input[1] * g.channels) {
-            for y in 0..g.output[0] {
-                for x in 0..g.output[1] {
-                    let Some(pixel) = pixels.next() else { return Ok(()) };
-                    let window = [g.under(0, y), g.under(1, x)];
-                    for (block, codes) in pixel.chunks_mut(CHANNELS).enumerate() {
-                        self.pool(image, &window, block * CHANNELS, codes);
-                    }
-                }
-            }
-        }
+        instruction_set.run_plain(Run { pool: self, input, output });
         Ok(())
     }
 
@@ -157,6 +152,33 @@ impl Pool {
     }
 }
 
+/// A pooling and what it runs on.
+struct Run<'a> {
+    pool: &'a Pool,
+    input: &'a [u8],
+    output: &'a mut [u8],
+}
+
+impl Plain for Run<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Run { pool, input, output } = self;
+        let g = &pool.geometry;
+        let mut pixels = output.chunks_exact_mut(g.channels);
+        for image in input.chunks_exact(g.input[0] * g.input[1] * g.channels) {
+            for y in 0..g.output[0] {
+                for x in 0..g.output[1] {
+                    let Some(pixel) = pixels.next() else { return };
+                    let window = [g.under(0, y), g.under(1, x)];
+                    for (block, codes) in pixel.chunks_mut(CHANNELS).enumerate() {
+                        pool.pool(image, &window, block * CHANNELS, codes);
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +195,10 @@ mod tests {
 
     fn pool(pooling: Pooling, input: [u8; 4]) -> u8 {
         let mut output = [0];
-        Pool::new(GEOMETRY, pooling, [1, 254]).unwrap().run(&input, &mut output).unwrap();
+        Pool::new(GEOMETRY, pooling, [1, 254])
+            .unwrap()
+            .run(InstructionSet::best(), &input, &mut output)
+            .unwrap();
         output[0]
     }
 
@@ -193,9 +218,9 @@ mod tests {
         let geometry = PoolGeometry { output: [3, 3], padding: [1, 1], ..GEOMETRY };
         let mut output = [0; 9];
         let pool = Pool::new(geometry, Pooling::Average { zero: 0 }, [0, 255]).unwrap();
-        pool.run(&[10, 20, 30, 40], &mut output).unwrap();
+        pool.run(InstructionSet::best(), &[10, 20, 30, 40], &mut output).unwrap();
         assert_eq!(output, [10, 15, 20, 20, 25, 30, 30, 35, 40]);
-        assert!(pool.run(&[0; 3], &mut output).is_err());
+        assert!(pool.run(InstructionSet::best(), &[0; 3], &mut output).is_err());
     }
 
     #[test]

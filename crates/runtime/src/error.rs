@@ -103,6 +103,14 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// An instruction set was asked for that there is not, or not on this CPU.
+    #[error("instruction set `{name}`: {reason}")]
+    InstructionSet {
+        /// What was asked for.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
     /// No tensor has this name or index.
     #[error("no tensor `{0}` in the graph")]
     NoSuchTensor(String),

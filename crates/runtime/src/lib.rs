@@ -21,7 +21,7 @@ mod tensor;
 pub use error::{Error, Missing};
 pub use graph::{ConstantData, Graph, GraphTensor, Metadata, Normalization, Quantization};
 pub use layout::Layout;
-pub use mobileight_kernels::Numerics;
+pub use mobileight_kernels::{InstructionSet, Numerics};
 pub use operator::{
     Activation, Conv2d, DepthwiseConv2d, Operator, OperatorKind, Padding, Pool2d, TensorId,
 };

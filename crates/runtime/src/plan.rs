@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use mobileight_kernels::Numerics;
 use mobileight_kernels::bytes::{AlignedBytes, flip_sign};
+use mobileight_kernels::{InstructionSet, Numerics};
 
 use crate::lower::{self, Context, Step};
 use crate::{ElementType, Error, Graph, Layout, OperatorKind, Quantization, TensorId};
@@ -16,6 +16,9 @@ use crate::{ElementType, Error, Graph, Layout, OperatorKind, Quantization, Tenso
 pub struct PlanOptions {
     /// The arithmetic.
     pub numerics: Numerics,
+    /// The instruction set of the kernels; `None` for that named in the environment variable `MOBILEIGHT_ISA`, else the fastest
+    /// that the CPU has. Results do not depend on it.
+    pub instruction_set: Option<InstructionSet>,
     /// The shape of each input; empty for those of the file. Another batch or image size re-plans the whole graph.
     pub input_shapes: Vec<Vec<usize>>,
     /// Whether every intermediate tensor keeps its value after a run, at the price of a larger arena.
@@ -28,6 +31,7 @@ impl Default for PlanOptions {
     fn default() -> Self {
         PlanOptions {
             numerics: Numerics::default(),
+            instruction_set: None,
             input_shapes: Vec::new(),
             keep_intermediates: false,
             memory_limit: 1 << 30,
@@ -39,6 +43,12 @@ impl PlanOptions {
     /// Chooses the arithmetic.
     pub fn numerics(mut self, numerics: Numerics) -> Self {
         self.numerics = numerics;
+        self
+    }
+
+    /// Chooses the instruction set of the kernels.
+    pub fn instruction_set(mut self, instruction_set: InstructionSet) -> Self {
+        self.instruction_set = Some(instruction_set);
         self
     }
 
@@ -84,6 +94,7 @@ pub(crate) struct PlannedStep {
 pub struct Plan {
     graph: Arc<Graph>,
     options: PlanOptions,
+    instruction_set: InstructionSet,
     layout: Layout,
     pub(crate) locations: Vec<Option<Location>>,
     pub(crate) constants: Vec<AlignedBytes>,
@@ -114,6 +125,7 @@ impl Plan {
         if graph.is_float() {
             return Err(Error::FloatModel);
         }
+        let instruction_set = choose(options.instruction_set)?;
         let layout = Layout::new(&graph, &options.input_shapes, options.keep_intermediates)?;
         let limit = options.memory_limit;
         let arena = layout.arena_bytes();
@@ -136,6 +148,7 @@ impl Plan {
                 graph: &graph,
                 shapes: layout.shapes(),
                 numerics: options.numerics,
+                instruction_set,
                 index,
             };
             let step = match lower::lower(context) {
@@ -176,6 +189,7 @@ impl Plan {
         let plan = Plan {
             graph: Arc::clone(&graph),
             options,
+            instruction_set,
             layout,
             locations,
             constants,
@@ -213,8 +227,8 @@ impl Plan {
     }
 
     /// The instruction set that the kernels were chosen for.
-    pub fn instruction_set(&self) -> &'static str {
-        "portable"
+    pub fn instruction_set(&self) -> InstructionSet {
+        self.instruction_set
     }
 
     /// Bytes of working memory next to the arena.
@@ -228,11 +242,39 @@ impl Plan {
             + self.constants.iter().map(|c| c.len()).sum::<usize>()
     }
 
-    /// For each operator that does work, in order: its position in the graph and the kernel chosen for it.
-    pub fn kernels(&self) -> impl Iterator<Item = (usize, &'static str)> + '_ {
-        self.steps.iter().map(|step| (step.operator, step.step.kernel))
+    /// For each operator that does work, in order: its position in the graph, the kernel chosen for it, and what that is written for.
+    pub fn kernels(&self) -> impl Iterator<Item = (usize, &'static str, InstructionSet)> + '_ {
+        self.steps.iter().map(|step| (step.operator, step.step.kernel, step.step.instruction_set))
     }
 }
+
+/// The instruction set asked for, or the fastest; refused when the CPU lacks it.
+fn choose(asked: Option<InstructionSet>) -> Result<InstructionSet, Error> {
+    let named = |name: &str| {
+        name.parse::<InstructionSet>().map_err(|reason| Error::InstructionSet {
+            name: name.into(),
+            reason: format!("{VARIABLE}: {reason}"),
+        })
+    };
+    let set = match (asked, std::env::var(VARIABLE)) {
+        (Some(set), _) => set,
+        (None, Ok(name)) if !name.is_empty() => named(&name)?,
+        (None, Err(std::env::VarError::NotUnicode(name))) => named(&name.to_string_lossy())?,
+        (None, _) => return Ok(InstructionSet::best()),
+    };
+    if set.is_available() {
+        return Ok(set);
+    }
+    let available = InstructionSet::ALL.into_iter().filter(|set| set.is_available());
+    let available: Vec<&str> = available.map(InstructionSet::name).collect();
+    Err(Error::InstructionSet {
+        name: set.name().into(),
+        reason: format!("this CPU lacks it; it has {}", available.join(", ")),
+    })
+}
+
+/// Names an instruction set when the options do not.
+const VARIABLE: &str = "MOBILEIGHT_ISA";
 
 /// Adds the value of a constant tensor to the plan's constants, as codes when it has 8 bits.
 fn constant(graph: &Graph, id: TensorId, constants: &mut Vec<AlignedBytes>) -> Option<Location> {

@@ -1,10 +1,11 @@
 //! Convolution over all input channels, as products of gathered patches and weight rows.
 
-use super::{Geometry, check_accumulators, check_buffers, length};
-use crate::Error;
+use super::tiles::Tiles;
+use super::{Geometry, accumulator_bounds, check_buffers, check_scratch, length};
 use crate::bytes;
 use crate::error::check_length;
 use crate::requantize::{Requantization, Requantize, with_arithmetic};
+use crate::{Error, InstructionSet};
 
 /// Output pixels computed together: each weight loaded serves all of them.
 const PIXELS: usize = 8;
@@ -14,6 +15,19 @@ const STEP: usize = 16;
 /// CONV_2D and FULLY_CONNECTED, prepared.
 #[derive(Clone, Debug)]
 pub struct Convolution {
+    geometry: Geometry,
+    kernel: Kernel,
+}
+
+#[derive(Clone, Debug)]
+enum Kernel {
+    Portable(Portable),
+    Vector(Tiles),
+}
+
+/// The portable kernel: the oracle for all others.
+#[derive(Clone, Debug)]
+struct Portable {
     geometry: Geometry,
     input_zero_point: u8,
     /// A row of differences for each output channel.
@@ -25,7 +39,7 @@ pub struct Convolution {
 }
 
 impl Convolution {
-    /// Packs the weights of a convolution.
+    /// Packs the weights of a convolution for an instruction set.
     ///
     /// `weights` are the differences `code - zero point` in the order output channel, height, width, input channel; `bias` and
     /// `requantization` have one entry for each output channel.
@@ -35,6 +49,7 @@ impl Convolution {
     /// [`Error::Length`] for slices that do not fit the geometry, [`Error::AccumulatorOverflow`] when some input could
     /// overflow the accumulator.
     pub fn new(
+        instruction_set: InstructionSet,
         geometry: Geometry,
         input_zero_point: u8,
         weights: &[i16],
@@ -48,52 +63,93 @@ impl Convolution {
         check_length("weights", weights.len(), length("weights", &[channels, taps])?)?;
         check_length("bias", bias.len(), channels)?;
         check_length("multipliers", requantization.channels(), channels)?;
-        check_accumulators(input_zero_point, bias, |channel| {
+        let bounds = accumulator_bounds(input_zero_point, bias, |channel| {
             Box::new(weights[channel * taps..][..taps].iter().copied())
         })?;
+        let tiles = Tiles::new(
+            instruction_set,
+            geometry,
+            input_zero_point,
+            weights,
+            bias,
+            &bounds,
+            &requantization,
+        );
+        if let Some(tiles) = tiles {
+            return Ok(Convolution { geometry, kernel: Kernel::Vector(tiles) });
+        }
         let row = taps.next_multiple_of(STEP);
         let mut packed = vec![0; length("weights", &[channels, row])?];
         for (packed, weights) in packed.chunks_exact_mut(row).zip(weights.chunks_exact(taps)) {
             packed[..taps].copy_from_slice(weights);
         }
-        Ok(Convolution {
+        let portable = Portable {
             geometry,
             input_zero_point,
             weights: packed,
             row,
             bias: bias.to_vec(),
             requantization,
-        })
+        };
+        Ok(Convolution { geometry, kernel: Kernel::Portable(portable) })
+    }
+
+    /// The instruction set of the kernel that runs.
+    pub fn instruction_set(&self) -> InstructionSet {
+        match &self.kernel {
+            Kernel::Portable(_) => InstructionSet::Portable,
+            Kernel::Vector(tiles) => tiles.instruction_set(),
+        }
     }
 
     /// Bytes of the packed weights, biases and multipliers.
     pub fn packed_bytes(&self) -> usize {
+        match &self.kernel {
+            Kernel::Portable(portable) => portable.packed_bytes(),
+            Kernel::Vector(tiles) => tiles.packed_bytes(),
+        }
+    }
+
+    /// Bytes of working memory that [`run`](Convolution::run) takes.
+    pub fn scratch_bytes(&self) -> usize {
+        match &self.kernel {
+            Kernel::Portable(portable) => portable.scratch_bytes(),
+            Kernel::Vector(tiles) => tiles.scratch_bytes(),
+        }
+    }
+
+    /// Runs on codes in NHWC order. `scratch` is aligned for `i32` and as long as [`scratch_bytes`](Convolution::scratch_bytes).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] when a slice does not fit, [`Error::Parameter`] for a scratch that is not aligned.
+    pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8]) -> Result<(), Error> {
+        check_buffers(&self.geometry, input, output)?;
+        check_scratch(scratch, self.scratch_bytes())?;
+        match &self.kernel {
+            Kernel::Portable(portable) => portable.run(input, output, scratch),
+            Kernel::Vector(tiles) => tiles.run(input, output, scratch),
+        }
+        Ok(())
+    }
+}
+
+impl Portable {
+    fn packed_bytes(&self) -> usize {
         size_of_val(self.weights.as_slice())
             + size_of_val(self.bias.as_slice())
             + self.requantization.bytes()
     }
 
-    /// Bytes of working memory that [`run`](Convolution::run) takes.
-    pub fn scratch_bytes(&self) -> usize {
+    fn scratch_bytes(&self) -> usize {
         PIXELS * self.row * size_of::<i16>()
     }
 
-    /// Runs on codes in NHWC order. `scratch` is aligned for `i16` and as long as [`scratch_bytes`](Convolution::scratch_bytes).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Length`] when a slice does not fit.
-    pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8]) -> Result<(), Error> {
-        check_buffers(&self.geometry, input, output)?;
-        check_length("scratch", scratch.len(), self.scratch_bytes())?;
-        let patches = bytes::from_bytes_mut::<i16>(scratch).ok_or_else(|| Error::Parameter {
-            what: "scratch",
-            reason: "is not aligned for i16".into(),
-        })?;
+    fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+        let patches = bytes::from_bytes_mut::<i16>(scratch).unwrap_or_default();
         with_arithmetic!(self.requantization, |arithmetic, multipliers| {
             self.run_with(*arithmetic, multipliers, input, output, patches)
         });
-        Ok(())
     }
 
     fn run_with<R: Requantize>(

@@ -1,9 +1,10 @@
 //! Convolution of each channel by itself.
 
-use super::{Geometry, check_accumulators, check_buffers, length};
-use crate::Error;
+use super::columns::Columns;
+use super::{Geometry, accumulator_bounds, check_buffers, check_scratch, length};
 use crate::error::check_length;
 use crate::requantize::{Requantization, Requantize, with_arithmetic};
+use crate::{Error, InstructionSet};
 
 /// Output channels accumulated together: their sums stay in registers or the first cache.
 const CHANNELS: usize = 64;
@@ -11,6 +12,19 @@ const CHANNELS: usize = 64;
 /// DEPTHWISE_CONV_2D, prepared.
 #[derive(Clone, Debug)]
 pub struct DepthwiseConvolution {
+    geometry: Geometry,
+    kernel: Kernel,
+}
+
+#[derive(Clone, Debug)]
+enum Kernel {
+    Portable(Portable),
+    Vector(Columns),
+}
+
+/// The portable kernel: the oracle for all others.
+#[derive(Clone, Debug)]
+struct Portable {
     geometry: Geometry,
     multiplier: usize,
     input_zero_point: u8,
@@ -21,7 +35,7 @@ pub struct DepthwiseConvolution {
 }
 
 impl DepthwiseConvolution {
-    /// Prepares a depthwise convolution.
+    /// Prepares a depthwise convolution for an instruction set.
     ///
     /// `weights` are the differences `code - zero point` in the order height, width, output channel. Output channel `c` reads
     /// input channel `c / depth multiplier`; `bias` and `requantization` have one entry for each output channel.
@@ -31,6 +45,7 @@ impl DepthwiseConvolution {
     /// [`Error::Length`] for slices that do not fit the geometry, [`Error::AccumulatorOverflow`] when some input could
     /// overflow the accumulator.
     pub fn new(
+        instruction_set: InstructionSet,
         geometry: Geometry,
         input_zero_point: u8,
         weights: &[i16],
@@ -52,37 +67,84 @@ impl DepthwiseConvolution {
         check_length("weights", weights.len(), length("weights", &[height, width, channels])?)?;
         check_length("bias", bias.len(), channels)?;
         check_length("multipliers", requantization.channels(), channels)?;
-        check_accumulators(input_zero_point, bias, |channel| {
+        let bounds = accumulator_bounds(input_zero_point, bias, |channel| {
             Box::new(weights[channel..].iter().step_by(channels).copied())
         })?;
-        Ok(DepthwiseConvolution {
+        let columns = Columns::new(
+            instruction_set,
+            geometry,
+            input_zero_point,
+            weights,
+            bias,
+            &bounds,
+            &requantization,
+        );
+        if let Some(columns) = columns {
+            return Ok(DepthwiseConvolution { geometry, kernel: Kernel::Vector(columns) });
+        }
+        let portable = Portable {
             geometry,
             multiplier: channels / geometry.input_channels,
             input_zero_point,
             weights: weights.to_vec(),
             bias: bias.to_vec(),
             requantization,
-        })
+        };
+        Ok(DepthwiseConvolution { geometry, kernel: Kernel::Portable(portable) })
+    }
+
+    /// The instruction set of the kernel that runs.
+    pub fn instruction_set(&self) -> InstructionSet {
+        match &self.kernel {
+            Kernel::Portable(_) => InstructionSet::Portable,
+            Kernel::Vector(columns) => columns.instruction_set(),
+        }
     }
 
     /// Bytes of the packed weights, biases and multipliers.
     pub fn packed_bytes(&self) -> usize {
+        match &self.kernel {
+            Kernel::Portable(portable) => portable.packed_bytes(),
+            Kernel::Vector(columns) => columns.packed_bytes(),
+        }
+    }
+
+    /// Bytes of working memory that [`run`](DepthwiseConvolution::run) takes.
+    pub fn scratch_bytes(&self) -> usize {
+        match &self.kernel {
+            Kernel::Portable(_) => 0,
+            Kernel::Vector(columns) => columns.scratch_bytes(),
+        }
+    }
+
+    /// Runs on codes in NHWC order. `scratch` is aligned for `i32` and as long as
+    /// [`scratch_bytes`](DepthwiseConvolution::scratch_bytes).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] when a slice does not fit, [`Error::Parameter`] for a scratch that is not aligned.
+    pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8]) -> Result<(), Error> {
+        check_buffers(&self.geometry, input, output)?;
+        check_scratch(scratch, self.scratch_bytes())?;
+        match &self.kernel {
+            Kernel::Portable(portable) => portable.run(input, output),
+            Kernel::Vector(columns) => columns.run(input, output, scratch),
+        }
+        Ok(())
+    }
+}
+
+impl Portable {
+    fn packed_bytes(&self) -> usize {
         size_of_val(self.weights.as_slice())
             + size_of_val(self.bias.as_slice())
             + self.requantization.bytes()
     }
 
-    /// Runs on codes in NHWC order.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Length`] when a slice does not fit.
-    pub fn run(&self, input: &[u8], output: &mut [u8]) -> Result<(), Error> {
-        check_buffers(&self.geometry, input, output)?;
+    fn run(&self, input: &[u8], output: &mut [u8]) {
         with_arithmetic!(self.requantization, |arithmetic, multipliers| {
             self.run_with(*arithmetic, multipliers, input, output)
         });
-        Ok(())
     }
 
     fn run_with<R: Requantize>(

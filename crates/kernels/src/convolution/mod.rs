@@ -3,8 +3,10 @@
 //! Weights come as differences `code - zero point`, which fit in 16 bits for either element type; the input's differences are taken
 //! when a patch is gathered. Products of two 9-bit differences are then exact, and padding is zero.
 
+mod columns;
 mod dense;
 mod depthwise;
+mod tiles;
 
 pub use dense::Convolution;
 pub use depthwise::DepthwiseConvolution;
@@ -103,26 +105,35 @@ fn length(what: &'static str, shape: &[usize]) -> Result<usize, Error> {
         .ok_or_else(|| Error::Parameter { what, reason: format!("shape {shape:?} is too large") })
 }
 
-/// Weights and biases, checked: each output channel's accumulator must fit in 32 bits for any input.
+/// The largest magnitude of each output channel's accumulator for any input: it must fit in 32 bits.
 ///
 /// `weights` gives the differences of an output channel.
-fn check_accumulators<'a>(
+fn accumulator_bounds<'a>(
     input_zero_point: u8,
     bias: &[i32],
     weights: impl Fn(usize) -> Box<dyn Iterator<Item = i16> + 'a>,
-) -> Result<(), Error> {
+) -> Result<Vec<u64>, Error> {
     let largest = i64::from(input_zero_point).max(255 - i64::from(input_zero_point));
-    for (channel, &bias) in bias.iter().enumerate() {
+    let bound = |(channel, &bias): (usize, &i32)| {
         let sum: i64 = weights(channel).map(|w| i64::from(w).abs()).sum();
-        let bound = i64::from(bias).abs() + sum * largest;
-        if bound > i32::MAX.into() {
-            return Err(Error::AccumulatorOverflow { channel, bound: bound as u64 });
+        let bound = (i64::from(bias).abs() + sum * largest) as u64;
+        if bound > i32::MAX as u64 {
+            return Err(Error::AccumulatorOverflow { channel, bound });
         }
-    }
-    Ok(())
+        Ok(bound)
+    };
+    bias.iter().enumerate().map(bound).collect()
 }
 
 fn check_buffers(geometry: &Geometry, input: &[u8], output: &[u8]) -> Result<(), Error> {
     check_length("input", input.len(), geometry.input_length()?)?;
     check_length("output", output.len(), geometry.output_length()?)
+}
+
+fn check_scratch(scratch: &[u8], expected: usize) -> Result<(), Error> {
+    check_length("scratch", scratch.len(), expected)?;
+    if scratch.as_ptr().cast::<i32>().is_aligned() {
+        return Ok(());
+    }
+    Err(Error::Parameter { what: "scratch", reason: "is not aligned for i32".into() })
 }

@@ -278,7 +278,7 @@ impl Comparison {
                     .int8
                     .pipeline()
                     .plan()
-                    .map_or("none", |plan| plan.instruction_set())
+                    .map_or("none", |plan| plan.instruction_set().name())
                     .into(),
                 threads: rayon::current_num_threads(),
                 seed,

@@ -30,14 +30,20 @@ fn dense(
     let weights = Weights::new(context, channels, 0)?;
     let requantization = weights.requantization(context, activation, is_fully_connected)?;
     let zero_point = context.input_codes(0)?.zero_point;
-    let kernel =
-        Convolution::new(geometry, zero_point, &weights.differences, &weights.bias, requantization)
-            .map_err(|error| context.refused(error))?;
+    let kernel = Convolution::new(
+        context.instruction_set,
+        geometry,
+        zero_point,
+        &weights.differences,
+        &weights.bias,
+        requantization,
+    )
+    .map_err(|error| context.refused(error))?;
     Ok(Step {
         operands: vec![context.operator().inputs[0]],
         packed_bytes: kernel.packed_bytes(),
         scratch_bytes: kernel.scratch_bytes(),
-        ..context.step("convolution, portable", move |operands| {
+        ..context.step_by(kernel.instruction_set(), "convolution", move |operands| {
             kernel.run(operands.inputs.get(0), operands.output, operands.scratch)
         })
     })
@@ -53,6 +59,7 @@ pub(super) fn depthwise_conv2d(
     let requantization = weights.requantization(context, conv.activation, false)?;
     let zero_point = context.input_codes(0)?.zero_point;
     let kernel = DepthwiseConvolution::new(
+        context.instruction_set,
         geometry,
         zero_point,
         &weights.differences,
@@ -63,8 +70,9 @@ pub(super) fn depthwise_conv2d(
     Ok(Step {
         operands: vec![context.operator().inputs[0]],
         packed_bytes: kernel.packed_bytes(),
-        ..context.step("depthwise convolution, portable", move |operands| {
-            kernel.run(operands.inputs.get(0), operands.output)
+        scratch_bytes: kernel.scratch_bytes(),
+        ..context.step_by(kernel.instruction_set(), "depthwise convolution", move |operands| {
+            kernel.run(operands.inputs.get(0), operands.output, operands.scratch)
         })
     })
 }

@@ -21,8 +21,9 @@ fn addition(context: Context<'_>, activation: Activation, subtract: bool) -> Res
     let (broadcast, quantization) = binary(context, activation, Addition::numerics)?;
     let kernel = Addition::new(context.numerics, broadcast, quantization, subtract)
         .map_err(|error| context.refused(error))?;
-    Ok(context.step("addition, portable", move |operands| {
-        kernel.run(operands.inputs.get(0), operands.inputs.get(1), operands.output)
+    let set = context.instruction_set;
+    Ok(context.step_by(set, "addition", move |operands| {
+        kernel.run(set, operands.inputs.get(0), operands.inputs.get(1), operands.output)
     }))
 }
 
@@ -30,8 +31,9 @@ pub(super) fn mul(context: Context<'_>, activation: Activation) -> Result<Step, 
     let (broadcast, quantization) = binary(context, activation, Multiplication::numerics)?;
     let kernel = Multiplication::new(context.numerics, broadcast, quantization)
         .map_err(|error| context.refused(error))?;
-    Ok(context.step("multiplication, portable", move |operands| {
-        kernel.run(operands.inputs.get(0), operands.inputs.get(1), operands.output)
+    let set = context.instruction_set;
+    Ok(context.step_by(set, "multiplication", move |operands| {
+        kernel.run(set, operands.inputs.get(0), operands.inputs.get(1), operands.output)
     }))
 }
 
@@ -75,16 +77,15 @@ pub(super) fn relu(context: Context<'_>, activation: Activation) -> Result<Step,
 }
 
 fn by_table(context: Context<'_>, table: Table) -> Step {
-    let step = context.step("table, portable", move |operands| {
-        table.run(operands.inputs.get(0), operands.output)
-    });
+    let step =
+        context.step("table", move |operands| table.run(operands.inputs.get(0), operands.output));
     Step { packed_bytes: size_of::<Table>(), ..step }
 }
 
 pub(super) fn quantize(context: Context<'_>) -> Result<Step, Error> {
     let (numerics, output) = (context.numerics, context.output_codes()?);
     if context.input(0).element_type == ElementType::F32 {
-        return Ok(context.step("quantization, portable", move |operands| {
+        return Ok(context.step("quantization", move |operands| {
             let reals = floats(operands.inputs.get(0))?;
             quantize_reals(numerics, output, reals, operands.output)
         }));
@@ -92,7 +93,7 @@ pub(super) fn quantize(context: Context<'_>) -> Result<Step, Error> {
     let same_type = context.input(0).element_type == context.output().element_type;
     let kernel = Requantizer::new(numerics, context.input_codes(0)?, output, same_type)
         .map_err(|error| context.refused(error))?;
-    let step = context.step("requantization, portable", move |operands| {
+    let step = context.step("requantization", move |operands| {
         kernel.run(operands.inputs.get(0), operands.output)
     });
     Ok(Step { packed_bytes: size_of::<Requantizer>(), ..step })
@@ -107,7 +108,7 @@ pub(super) fn dequantize(context: Context<'_>) -> Result<Step, Error> {
             context.output().element_type
         )));
     }
-    Ok(context.step("dequantization, portable", move |operands| {
+    Ok(context.step("dequantization", move |operands| {
         let reals = bytes::from_bytes_mut(operands.output).ok_or_else(misaligned)?;
         dequantize_codes(input, operands.inputs.get(0), reals)
     }))
@@ -128,8 +129,7 @@ pub(super) fn softmax(context: Context<'_>, beta: f32) -> Result<Step, Error> {
     let (input, output) = (context.input_codes(0)?, context.output_codes()?);
     let kernel = Softmax::new(context.numerics, depth, input.scale, beta, output, is_uint8)
         .map_err(|error| context.refused(error))?;
-    let step = context.step("softmax, portable", move |operands| {
-        kernel.run(operands.inputs.get(0), operands.output)
-    });
+    let step = context
+        .step("softmax", move |operands| kernel.run(operands.inputs.get(0), operands.output));
     Ok(Step { packed_bytes: size_of::<[f32; 256]>(), ..step })
 }

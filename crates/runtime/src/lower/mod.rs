@@ -9,7 +9,7 @@ mod shape;
 mod spatial;
 
 use mobileight_kernels::bytes::AlignedBytes;
-use mobileight_kernels::{self as kernels, CodeQuantization, Numerics};
+use mobileight_kernels::{self as kernels, CodeQuantization, InstructionSet, Numerics};
 
 use crate::plan::Location;
 use crate::{
@@ -19,8 +19,10 @@ use crate::{
 
 /// A prepared kernel call.
 pub(crate) struct Step {
-    /// Which kernel, for people: family and instruction set.
+    /// Which kernel, for people.
     pub kernel: &'static str,
+    /// What its vector code is written for.
+    pub instruction_set: InstructionSet,
     /// The tensors that the call reads when it runs; packed weights are not among them.
     pub operands: Vec<TensorId>,
     /// Bytes of packed weights and tables.
@@ -72,6 +74,7 @@ pub(crate) struct Context<'a> {
     /// The inferred shape of every tensor.
     pub shapes: &'a [Vec<usize>],
     pub numerics: Numerics,
+    pub instruction_set: InstructionSet,
     /// The operator's position.
     pub index: usize,
 }
@@ -224,14 +227,25 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// A step that reads its first operand only, without packed memory.
+    /// A step of a portable kernel without packed memory.
     pub fn step(
         &self,
         kernel: &'static str,
         run: impl Fn(&mut Operands<'_>) -> Result<(), kernels::Error> + Send + Sync + 'static,
     ) -> Step {
+        self.step_by(InstructionSet::Portable, kernel, run)
+    }
+
+    /// A step of a kernel for an instruction set, without packed memory.
+    pub fn step_by(
+        &self,
+        instruction_set: InstructionSet,
+        kernel: &'static str,
+        run: impl Fn(&mut Operands<'_>) -> Result<(), kernels::Error> + Send + Sync + 'static,
+    ) -> Step {
         Step {
             kernel,
+            instruction_set,
             operands: self.operator().inputs.clone(),
             packed_bytes: 0,
             scratch_bytes: 0,

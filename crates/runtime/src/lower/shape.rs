@@ -19,9 +19,7 @@ pub(super) fn pad(
     let value = value.map_or(zero_point, |value| code(context.output().element_type, value.into()));
     let kernel = Pad::new(context.input_shape(0), paddings, value)
         .map_err(|error| context.refused(error))?;
-    Ok(context.step("padding, portable", move |operands| {
-        kernel.run(operands.inputs.get(0), operands.output)
-    }))
+    Ok(context.step("padding", move |operands| kernel.run(operands.inputs.get(0), operands.output)))
 }
 
 pub(super) fn concatenation(
@@ -47,7 +45,7 @@ pub(super) fn concatenation(
     };
     let count = context.operator().inputs.len();
     let parts = (0..count).map(part).collect::<Result<Vec<_>, _>>()?;
-    Ok(context.step("concatenation, portable", move |operands| {
+    Ok(context.step("concatenation", move |operands| {
         let inputs = operands.inputs;
         concatenate(&parts, |at| inputs.get(at), operands.output)
     }))
@@ -67,7 +65,7 @@ pub(super) fn arg_max(context: Context<'_>, axis: usize) -> Result<Step, Error> 
         );
     }
     let misaligned = || KernelError::Parameter { what: "tensor", reason: "is not aligned".into() };
-    Ok(context.step("arg max, portable", move |operands| {
+    Ok(context.step("arg max", move |operands| {
         let codes = operands.inputs.get(0);
         let reals = if is_float { bytes::from_bytes::<f32>(codes) } else { None };
         match index {

@@ -12,15 +12,17 @@ use crate::{ElementType, Error, Pool2d};
 pub(super) fn average_pool(context: Context<'_>, pool: &Pool2d) -> Result<Step, Error> {
     let zero = code(context.output().element_type, 0);
     let kernel = prepare_pool(context, pool, Pooling::Average { zero })?;
-    Ok(context.step("average pooling, portable", move |operands| {
-        kernel.run(operands.inputs.get(0), operands.output)
+    let set = context.instruction_set;
+    Ok(context.step_by(set, "average pooling", move |operands| {
+        kernel.run(set, operands.inputs.get(0), operands.output)
     }))
 }
 
 pub(super) fn max_pool(context: Context<'_>, pool: &Pool2d) -> Result<Step, Error> {
     let kernel = prepare_pool(context, pool, Pooling::Maximum)?;
-    Ok(context.step("max pooling, portable", move |operands| {
-        kernel.run(operands.inputs.get(0), operands.output)
+    let set = context.instruction_set;
+    Ok(context.step_by(set, "max pooling", move |operands| {
+        kernel.run(set, operands.inputs.get(0), operands.output)
     }))
 }
 
@@ -59,8 +61,9 @@ pub(super) fn mean(context: Context<'_>, axes: &[usize]) -> Result<Step, Error> 
     let kernel = Mean::new(context.numerics, context.input_shape(0), axes, input, output, zero)
         .map_err(|error| context.refused(error))?;
     let scratch_bytes = kernel.scratch_bytes();
-    let step = context.step("mean, portable", move |operands| {
-        kernel.run(operands.inputs.get(0), operands.output, operands.scratch)
+    let set = context.instruction_set;
+    let step = context.step_by(set, "mean", move |operands| {
+        kernel.run(set, operands.inputs.get(0), operands.output, operands.scratch)
     });
     Ok(Step { scratch_bytes, ..step })
 }
@@ -75,7 +78,7 @@ pub(super) fn resize_bilinear(
     let kernel = ResizeBilinear::new(context.numerics, geometry, is_uint8)
         .map_err(|error| context.refused(error))?;
     let packed_bytes = kernel.packed_bytes();
-    let step = context.step("bilinear resize, portable", move |operands| {
+    let step = context.step("bilinear resize", move |operands| {
         kernel.run(operands.inputs.get(0), operands.output)
     });
     Ok(Step { packed_bytes, ..step })
@@ -90,7 +93,7 @@ pub(super) fn resize_nearest_neighbor(
     let kernel = ResizeNearestNeighbor::new(context.numerics, geometry)
         .map_err(|error| context.refused(error))?;
     let packed_bytes = kernel.packed_bytes();
-    let step = context.step("nearest neighbor resize, portable", move |operands| {
+    let step = context.step("nearest neighbor resize", move |operands| {
         kernel.run(operands.inputs.get(0), operands.output)
     });
     Ok(Step { packed_bytes, ..step })

@@ -5,6 +5,8 @@
 
 use crate::{Error, Numerics};
 
+pub(crate) mod vector;
+
 /// Splits a real multiplier into a 31-bit fixed-point mantissa and an exponent: `real = mantissa * 2^(shift - 31)`.
 ///
 /// TFLite: `QuantizeMultiplier`. A multiplier below 2^-32 becomes zero.

@@ -1,0 +1,304 @@
+//! Instruction sets: what the vector kernels are written in terms of, and which one runs.
+//!
+//! A kernel's algorithm is written once, over [`Simd`]; an instruction set is a thin implementation of it. A value of such a
+//! type is the proof that the CPU has the instructions: its constructor asks. The portable kernels need none and are the oracle
+//! for all others.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86_64;
+
+use core::fmt;
+use core::str::FromStr;
+
+use crate::bytes::Number;
+
+/// A set of vector instructions that kernels are written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum InstructionSet {
+    /// Plain Rust, for any CPU.
+    Portable,
+    /// x86-64 with AVX2: products of 16-bit pairs in 256-bit vectors.
+    Avx2,
+    /// x86-64 with AVX-VNNI, or the same instructions from AVX-512: dot products of four bytes in 256-bit vectors.
+    AvxVnni,
+    /// x86-64 with AVX-512 VNNI: dot products of four bytes in 512-bit vectors.
+    Avx512Vnni,
+}
+
+impl InstructionSet {
+    /// Every instruction set, the slowest first.
+    pub const ALL: [InstructionSet; 4] = [
+        InstructionSet::Portable,
+        InstructionSet::Avx2,
+        InstructionSet::AvxVnni,
+        InstructionSet::Avx512Vnni,
+    ];
+
+    /// The name used on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            InstructionSet::Portable => "portable",
+            InstructionSet::Avx2 => "avx2",
+            InstructionSet::AvxVnni => "avxvnni",
+            InstructionSet::Avx512Vnni => "avx512vnni",
+        }
+    }
+
+    /// Whether this CPU has it.
+    pub fn is_available(self) -> bool {
+        match self {
+            InstructionSet::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => x86_64::Avx2::new().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::AvxVnni => {
+                x86_64::AvxVnni::<x86_64::Vex>::new().is_some()
+                    || x86_64::AvxVnni::<x86_64::Evex>::new().is_some()
+            }
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512Vnni => x86_64::Avx512Vnni::new().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+
+    /// The fastest that this CPU has.
+    pub fn best() -> Self {
+        let available = InstructionSet::ALL.into_iter().rev().find(|set| set.is_available());
+        available.unwrap_or(InstructionSet::Portable)
+    }
+
+    /// Runs a task with these instructions; gives it back when there is no vector code for them, or not on this CPU.
+    pub(crate) fn run<T: Task>(self, task: T) -> Result<(), T> {
+        macro_rules! on {
+            ($simd:ty) => {
+                match <$simd>::new() {
+                    Some(simd) => simd.vectorize(task),
+                    None => return Err(task),
+                }
+            };
+        }
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => on!(x86_64::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::AvxVnni if x86_64::AvxVnni::<x86_64::Vex>::new().is_some() => {
+                on!(x86_64::AvxVnni<x86_64::Vex>)
+            }
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::AvxVnni => on!(x86_64::AvxVnni<x86_64::Evex>),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512Vnni => on!(x86_64::Avx512Vnni),
+            _ => return Err(task),
+        }
+        Ok(())
+    }
+}
+
+/// Plain code whose loops compilers turn into vectors by themselves, better ones for a better instruction set.
+pub(crate) trait Plain {
+    /// Does it. Implementations are `#[inline(always)]`, as for [`Task`].
+    fn run(self);
+}
+
+struct Compiled<P>(P);
+
+impl<P: Plain> Task for Compiled<P> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        self.0.run();
+    }
+}
+
+impl InstructionSet {
+    /// Runs plain code as compiled for these instructions.
+    pub(crate) fn run_plain(self, plain: impl Plain) {
+        if let Err(Compiled(plain)) = self.run(Compiled(plain)) {
+            plain.run();
+        }
+    }
+}
+
+impl fmt::Display for InstructionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for InstructionSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        InstructionSet::ALL.into_iter().find(|set| set.name() == text).ok_or_else(|| {
+            let names: Vec<&str> = InstructionSet::ALL.iter().map(|set| set.name()).collect();
+            format!("unknown instruction set `{text}`: expected one of {}", names.join(", "))
+        })
+    }
+}
+
+/// Work that is written for any instruction set.
+pub(crate) trait Task {
+    /// Does it. Implementations are `#[inline(always)]`: only what is inlined into [`Simd::vectorize`] uses its instructions.
+    fn run<S: Simd>(self, simd: S);
+}
+
+/// Vectors of 32-bit lanes, and dot products of small groups of codes and weights into them.
+///
+/// # Safety
+///
+/// A value may exist only on a CPU that has the instructions which the methods use; the methods rely on it.
+pub(crate) unsafe trait Simd: Copy {
+    /// Lanes of a vector: output channels computed by one instruction.
+    const LANES: usize;
+    /// Codes and weights that a lane multiplies in one instruction.
+    const GROUP: usize;
+    /// Vectors that [`store`](Simd::store) takes: the widest panel of output channels.
+    const VECTORS: usize;
+    /// A code as the dot product takes it.
+    type Code: Code;
+    /// A weight as the dot product takes it.
+    type Weight: Weight;
+    /// A vector of 32-bit integers, or of groups of codes or weights.
+    type Integers: Copy;
+
+    /// Runs a task compiled for these instructions.
+    fn vectorize<T: Task>(self, task: T);
+
+    /// Reads a vector.
+    ///
+    /// # Safety
+    ///
+    /// A vector's bytes must be readable at the address; no alignment is needed.
+    unsafe fn load<T>(self, address: *const T) -> Self::Integers;
+
+    /// Writes a vector.
+    ///
+    /// # Safety
+    ///
+    /// `LANES` integers must be writable at the address.
+    unsafe fn write(self, vector: Self::Integers, address: *mut i32);
+
+    /// The same group of codes in each lane.
+    ///
+    /// # Safety
+    ///
+    /// `GROUP` codes must be readable at the address; no alignment is needed.
+    unsafe fn broadcast(self, codes: *const Self::Code) -> Self::Integers;
+
+    /// The same integer in each lane.
+    fn splat(self, value: i32) -> Self::Integers;
+
+    /// Adds each lane's dot product of a group of codes and a group of weights to its sum; sums wrap.
+    fn dot(
+        self,
+        sums: Self::Integers,
+        codes: Self::Integers,
+        weights: Self::Integers,
+    ) -> Self::Integers;
+
+    /// Sums of lanes; they wrap.
+    fn add(self, a: Self::Integers, b: Self::Integers) -> Self::Integers;
+
+    /// Accumulators times `f32` factors (read from memory), rounded to nearest even; all products are within the integers' range.
+    ///
+    /// # Safety
+    ///
+    /// `LANES` factors must be readable at the address.
+    unsafe fn scale(self, sums: Self::Integers, factors: *const f32) -> Self::Integers;
+
+    /// Accumulators times fixed-point factors: gemmlowp's high multiply by a positive mantissa, then its division by 2^shift, where
+    /// shifts are at least 1. When `is_positive_only`, negative results may be off (they will be clamped).
+    ///
+    /// # Safety
+    ///
+    /// `LANES` mantissas, halves (`2^(shift - 1)`) and shifts must be readable at the addresses.
+    unsafe fn scale_fixed(
+        self,
+        sums: Self::Integers,
+        mantissas: *const i32,
+        halves: *const i32,
+        shifts: *const i32,
+        is_positive_only: bool,
+    ) -> Self::Integers;
+
+    /// Adds the zero point to scaled accumulators, clamps them to the range and writes the first `count` codes of them.
+    ///
+    /// # Safety
+    ///
+    /// `count` bytes must be writable at the address; `count` is at most `LANES * V`, and `V` at most `VECTORS`.
+    unsafe fn store<const V: usize>(
+        self,
+        scaled: [Self::Integers; V],
+        finish: Finish,
+        output: *mut u8,
+        count: usize,
+    );
+
+    /// Interleaves `LANES * VECTORS` codes of each of `GROUP` rows: groups of one code from each row, in the order of the codes.
+    ///
+    /// # Safety
+    ///
+    /// `LANES * VECTORS` bytes must be readable at each row and `GROUP` times as many codes writable at `output`.
+    unsafe fn interleave(self, rows: [*const u8; 4], output: *mut Self::Code);
+}
+
+/// The last step from a scaled accumulator to a code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finish {
+    pub zero_point: i16,
+    pub range: [u8; 2],
+}
+
+/// What a dot product takes for a code.
+pub(crate) trait Code: Number + Into<i32> {
+    /// A code as it is.
+    fn from_code(code: u8) -> Self;
+
+    /// Converts codes.
+    #[inline(always)]
+    fn copy(codes: &[u8], to: &mut [Self]) {
+        for (to, &code) in to.iter_mut().zip(codes) {
+            *to = Self::from_code(code);
+        }
+    }
+}
+
+impl Code for u8 {
+    #[inline(always)]
+    fn from_code(code: u8) -> Self {
+        code
+    }
+}
+
+impl Code for i16 {
+    #[inline(always)]
+    fn from_code(code: u8) -> Self {
+        code.into()
+    }
+}
+
+/// What a dot product takes for a weight.
+pub(crate) trait Weight: Number + Default {
+    /// Smallest and largest.
+    const RANGE: [i16; 2];
+
+    /// A difference within the range.
+    fn from_difference(difference: i16) -> Self;
+}
+
+impl Weight for i8 {
+    const RANGE: [i16; 2] = [-128, 127];
+
+    fn from_difference(difference: i16) -> Self {
+        difference as i8
+    }
+}
+
+impl Weight for i16 {
+    const RANGE: [i16; 2] = [i16::MIN, i16::MAX];
+
+    fn from_difference(difference: i16) -> Self {
+        difference
+    }
+}

@@ -1,0 +1,60 @@
+//! AVX2: 8 lanes, pairs of 16-bit numbers.
+//!
+//! The byte products of AVX2 saturate, so codes and weights are widened; sums of pairs are then exact.
+
+use core::arch::x86_64::*;
+
+use super::ymm::{self, by_avx2};
+use crate::arch::{Finish, Simd, Task};
+
+/// The proof that the CPU has AVX2.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// `None` when the CPU lacks it.
+    pub fn new() -> Option<Self> {
+        is_x86_feature_detected!("avx2").then_some(Avx2(()))
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn vectorized<T: Task>(simd: Avx2, task: T) {
+    task.run(simd);
+}
+
+// SAFETY: only `new` makes a value, after asking the CPU.
+unsafe impl Simd for Avx2 {
+    const LANES: usize = 8;
+    const GROUP: usize = 2;
+    const VECTORS: usize = 2;
+    type Code = i16;
+    type Weight = i16;
+    type Integers = __m256i;
+
+    by_avx2!();
+
+    #[inline(always)]
+    fn vectorize<T: Task>(self, task: T) {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe { vectorized(self, task) }
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: __m256i, codes: __m256i, weights: __m256i) -> __m256i {
+        // SAFETY: see `vectorize`.
+        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(codes, weights)) }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(self, rows: [*const u8; 4], output: *mut i16) {
+        // SAFETY: the caller's: 16 codes of each row, 32 of the output.
+        unsafe {
+            let [a, b, ..] = rows.map(|row| _mm256_cvtepu8_epi16(_mm_loadu_si128(row.cast())));
+            let (low, high) = (_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b));
+            let output = output.cast::<__m256i>();
+            _mm256_storeu_si256(output, _mm256_permute2x128_si256(low, high, 0x20));
+            _mm256_storeu_si256(output.add(1), _mm256_permute2x128_si256(low, high, 0x31));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! AVX-512 VNNI: 16 lanes, four bytes each.
+
+use core::arch::x86_64::*;
+
+use crate::arch::{Finish, Simd, Task};
+
+/// The proof that the CPU has AVX-512 F, BW, VL and VNNI.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512Vnni(());
+
+impl Avx512Vnni {
+    /// `None` when the CPU lacks an instruction.
+    pub fn new() -> Option<Self> {
+        let has_all = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni");
+        has_all.then_some(Avx512Vnni(()))
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn vectorized<T: Task>(simd: Avx512Vnni, task: T) {
+    task.run(simd);
+}
+
+// SAFETY: only `new` makes a value, after asking the CPU.
+unsafe impl Simd for Avx512Vnni {
+    const LANES: usize = 16;
+    const GROUP: usize = 4;
+    const VECTORS: usize = 4;
+    type Code = u8;
+    type Weight = i8;
+    type Integers = __m512i;
+
+    #[inline(always)]
+    fn vectorize<T: Task>(self, task: T) {
+        // SAFETY: `self` proves that the CPU has the features; here and below.
+        unsafe { vectorized(self, task) }
+    }
+
+    #[inline(always)]
+    unsafe fn load<T>(self, address: *const T) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_loadu_si512(address.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn write(self, vector: __m512i, address: *mut i32) {
+        // SAFETY: the caller's.
+        unsafe { _mm512_storeu_si512(address.cast(), vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(self, codes: *const u8) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_set1_epi32(codes.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: i32) -> __m512i {
+        // SAFETY: see `vectorize`.
+        unsafe { _mm512_set1_epi32(value) }
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: __m512i, codes: __m512i, weights: __m512i) -> __m512i {
+        // SAFETY: see `vectorize`.
+        unsafe { _mm512_dpbusd_epi32(sums, codes, weights) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: see `vectorize`.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn scale(self, sums: __m512i, factors: *const f32) -> __m512i {
+        // SAFETY: the caller's; the conversion rounds to nearest even, which is Rust's fixed rounding mode.
+        unsafe {
+            let factors = _mm512_loadu_ps(factors);
+            _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), factors))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scale_fixed(
+        self,
+        sums: __m512i,
+        mantissas: *const i32,
+        halves: *const i32,
+        shifts: *const i32,
+        is_positive_only: bool,
+    ) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe {
+            let mantissas = _mm512_loadu_si512(mantissas.cast());
+            let half = _mm512_set1_epi64(1 << 30);
+            // 64-bit products of the even and of the odd lanes; bits 31 to 62 are the result.
+            let even = _mm512_mul_epi32(sums, mantissas);
+            let odd =
+                _mm512_mul_epi32(_mm512_srli_epi64(sums, 32), _mm512_srli_epi64(mantissas, 32));
+            let even = _mm512_srli_epi64(_mm512_add_epi64(even, half), 31);
+            let odd = _mm512_slli_epi64(_mm512_add_epi64(odd, half), 1);
+            let high = _mm512_mask_blend_epi32(0xAAAA, even, odd);
+            let mut rounded = _mm512_add_epi32(high, _mm512_loadu_si512(halves.cast()));
+            if !is_positive_only {
+                rounded = _mm512_add_epi32(rounded, _mm512_srai_epi32(high, 31));
+            }
+            _mm512_srav_epi32(rounded, _mm512_loadu_si512(shifts.cast()))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store<const V: usize>(
+        self,
+        scaled: [__m512i; V],
+        finish: Finish,
+        output: *mut u8,
+        count: usize,
+    ) {
+        // SAFETY: the caller's; what is masked out is not written.
+        unsafe {
+            let at = |v: usize| if v < V { scaled[v] } else { _mm512_setzero_si512() };
+            let zero_point = _mm512_set1_epi16(finish.zero_point);
+            let words = |a, b| _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero_point);
+            let low = words(at(0), at(1));
+            let bytes = match V {
+                1 | 2 => _mm512_packus_epi16(low, low),
+                _ => _mm512_packus_epi16(low, words(at(2), at(3))),
+            };
+            let [least, most] = finish.range.map(|code| _mm512_set1_epi8(code as i8));
+            let clamped = _mm512_min_epu8(_mm512_max_epu8(bytes, least), most);
+            // Packing works within quarters: quarter q, word v holds codes 16 v + 4 q and on.
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let codes = _mm512_permutexvar_epi32(order, clamped);
+            match (V, count) {
+                (4, 64) => _mm512_storeu_si512(output.cast(), codes),
+                (2, 32) => _mm256_storeu_si256(output.cast(), _mm512_castsi512_si256(codes)),
+                (1, 16) => _mm_storeu_si128(output.cast(), _mm512_castsi512_si128(codes)),
+                _ => {
+                    let mask = u64::MAX >> (64 - count.clamp(1, 64));
+                    _mm512_mask_storeu_epi8(output.cast(), mask, codes);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(self, rows: [*const u8; 4], output: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe {
+            // Unpacking works within quarters: spread the words so that the result is in order.
+            let spread = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let [a, b, c, d] =
+                rows.map(|row| _mm512_permutexvar_epi32(spread, _mm512_loadu_si512(row.cast())));
+            let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
+            let (ab2, cd2) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
+            let groups = [
+                _mm512_unpacklo_epi16(ab, cd),
+                _mm512_unpackhi_epi16(ab, cd),
+                _mm512_unpacklo_epi16(ab2, cd2),
+                _mm512_unpackhi_epi16(ab2, cd2),
+            ];
+            for (v, group) in groups.into_iter().enumerate() {
+                _mm512_storeu_si512(output.add(64 * v).cast(), group);
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! x86-64.
+
+mod avx2;
+mod avx512vnni;
+mod avxvnni;
+mod ymm;
+
+pub(crate) use avx2::Avx2;
+pub(crate) use avx512vnni::Avx512Vnni;
+pub(crate) use avxvnni::{AvxVnni, Evex, Vex};
