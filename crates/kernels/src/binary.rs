@@ -89,9 +89,8 @@ impl Broadcast {
         let inner = self.lengths[last];
         let is_repeated = [self.steps[0][last] == 0, self.steps[1][last] == 0];
         let steps = [&self.steps[0][..last], &self.steps[1][..last]];
-        let mut rows = output.chunks_exact_mut(inner);
-        walk(&self.lengths[..last], steps, |[a_start, b_start]| {
-            let Some(output) = rows.next() else { return };
+        let rows = output.chunks_exact_mut(inner);
+        for ([a_start, b_start], output) in walk(&self.lengths[..last], steps).zip(rows) {
             match is_repeated {
                 [true, true] => output.fill(combine(a[a_start], b[b_start])),
                 [true, false] => {
@@ -113,7 +112,7 @@ impl Broadcast {
                     }
                 }
             }
-        });
+        }
     }
 
     fn check(&self, a: &[u8], b: &[u8], output: &[u8]) -> Result<(), Error> {

@@ -173,20 +173,17 @@ impl Plain for Run<'_> {
         let outer = mean.shape.len().saturating_sub(1);
         let inner = mean.shape.get(outer).copied().unwrap_or(1);
         let is_summed = mean.output_steps.get(outer).is_none_or(|&step| step == 0);
-        walk(
-            &mean.shape[..outer],
-            [&mean.steps[..outer], &mean.output_steps[..outer]],
-            |[from, to]| {
-                let row = &input[from..][..inner];
-                if is_summed {
-                    sums[to] += row.iter().map(|&code| i32::from(code)).sum::<i32>();
-                } else {
-                    for (sum, &code) in sums[to..].iter_mut().zip(row) {
-                        *sum += i32::from(code);
-                    }
+        let steps = [&mean.steps[..outer], &mean.output_steps[..outer]];
+        for [from, to] in walk(&mean.shape[..outer], steps) {
+            let row = &input[from..][..inner];
+            if is_summed {
+                sums[to] += row.iter().map(|&code| i32::from(code)).sum::<i32>();
+            } else {
+                for (sum, &code) in sums[to..].iter_mut().zip(row) {
+                    *sum += i32::from(code);
                 }
-            },
-        );
+            }
+        }
         for (code, &sum) in output.iter_mut().zip(sums.iter()) {
             *code = mean.finish(sum - mean.zero_sum);
         }

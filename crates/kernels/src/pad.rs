@@ -65,13 +65,10 @@ impl Pad {
         output.fill(self.value);
         let last = self.shape.len() - 1;
         let row = self.shape[last];
-        walk(
-            &self.shape[..last],
-            [&self.steps[..last], &self.output_steps[..last]],
-            |[from, to]| {
-                output[self.start + to..][..row].copy_from_slice(&input[from..][..row]);
-            },
-        );
+        let steps = [&self.steps[..last], &self.output_steps[..last]];
+        for [from, to] in walk(&self.shape[..last], steps) {
+            output[self.start + to..][..row].copy_from_slice(&input[from..][..row]);
+        }
         Ok(())
     }
 }

@@ -3,30 +3,47 @@
 /// Most dimensions that a tensor may have.
 pub(crate) const RANK: usize = 8;
 
-/// Visits every index of `lengths` (at most [`RANK`] of them) in row-major order, with the offset that it has under each of `K` lists of steps.
+/// Every index of `lengths` (at most [`RANK`] of them) in row-major order, as the offset that it has under each of `K` lists of steps.
+///
+/// An iterator, not a function that calls back: what a loop over it does is compiled where the loop is, for the instruction set there.
 #[inline(always)]
-pub(crate) fn walk<const K: usize>(
-    lengths: &[usize],
-    steps: [&[usize]; K],
-    mut visit: impl FnMut([usize; K]),
-) {
-    let mut at = [0usize; RANK];
-    let mut offsets = [0usize; K];
-    for _ in 0..lengths.iter().product() {
-        visit(offsets);
-        for d in (0..lengths.len()).rev() {
-            at[d] += 1;
-            for k in 0..K {
-                offsets[k] += steps[k][d];
+pub(crate) fn walk<'a, const K: usize>(
+    lengths: &'a [usize],
+    steps: [&'a [usize]; K],
+) -> Walk<'a, K> {
+    Walk { lengths, steps, left: lengths.iter().product(), at: [0; RANK], offsets: [0; K] }
+}
+
+/// See [`walk`].
+pub(crate) struct Walk<'a, const K: usize> {
+    lengths: &'a [usize],
+    steps: [&'a [usize]; K],
+    left: usize,
+    at: [usize; RANK],
+    offsets: [usize; K],
+}
+
+impl<const K: usize> Iterator for Walk<'_, K> {
+    type Item = [usize; K];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<[usize; K]> {
+        self.left = self.left.checked_sub(1)?;
+        let offsets = self.offsets;
+        for d in (0..self.lengths.len()).rev() {
+            self.at[d] += 1;
+            for (offset, steps) in self.offsets.iter_mut().zip(self.steps) {
+                *offset += steps[d];
             }
-            if at[d] < lengths[d] {
+            if self.at[d] < self.lengths[d] {
                 break;
             }
-            for k in 0..K {
-                offsets[k] -= steps[k][d] * lengths[d];
+            for (offset, steps) in self.offsets.iter_mut().zip(self.steps) {
+                *offset -= steps[d] * self.lengths[d];
             }
-            at[d] = 0;
+            self.at[d] = 0;
         }
+        Some(offsets)
     }
 }
 
@@ -47,13 +64,11 @@ mod tests {
     fn every_index_is_visited_in_order() {
         let shape = [2, 3, 4];
         let (mut expected, steps) = (0, row_major(&shape));
-        walk(&shape, [&steps, &[0, 10, 0]], |[own, other]| {
+        for [own, other] in walk(&shape, [&steps, &[0, 10, 0]]) {
             assert_eq!((own, other), (expected, expected / 4 % 3 * 10));
             expected += 1;
-        });
+        }
         assert_eq!(expected, 24);
-        let mut count = 0;
-        walk(&[], [&[]], |[_]| count += 1);
-        assert_eq!(count, 1);
+        assert_eq!(walk(&[], [&[]]).collect::<Vec<_>>(), [[0]]);
     }
 }
