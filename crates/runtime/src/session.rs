@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mobileight_kernels::bytes::{self, AlignedBytes, flip_sign};
 
@@ -55,6 +56,31 @@ impl Session {
     /// An input of the wrong element type, shape or range is refused, with what was expected. Quantized inputs take codes:
     /// `round(real value / scale) + zero point`, clamped to the element type; a cast or a fixed factor of 127 is not that.
     pub fn run(&mut self, inputs: &[TensorView<'_>]) -> Result<&[Tensor], Error> {
+        self.run_observed(inputs, |_| ())
+    }
+
+    /// Runs, and tells for each of [`Plan::kernels`] how long it took.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Session::run).
+    pub fn run_timed(&mut self, inputs: &[TensorView<'_>]) -> Result<Vec<Duration>, Error> {
+        let mut times = Vec::with_capacity(self.plan.steps.len());
+        // The first step has the inputs' copying in its time.
+        let mut last = Instant::now();
+        self.run_observed(inputs, |_| {
+            let now = Instant::now();
+            times.push(now - last);
+            last = now;
+        })?;
+        Ok(times)
+    }
+
+    fn run_observed(
+        &mut self,
+        inputs: &[TensorView<'_>],
+        mut after_step: impl FnMut(usize),
+    ) -> Result<&[Tensor], Error> {
         self.has_run = false;
         let plan = Arc::clone(&self.plan);
         let ids = plan.graph().inputs();
@@ -64,7 +90,7 @@ impl Session {
         for (index, (&id, input)) in ids.iter().zip(inputs).enumerate() {
             self.write_input(index, id, *input)?;
         }
-        for planned in &plan.steps {
+        for (at, planned) in plan.steps.iter().enumerate() {
             let (before, rest) = self.arena.split_at_mut(planned.output.start);
             let (output, after) = rest.split_at_mut(planned.output.len());
             let inputs = Inputs {
@@ -82,6 +108,7 @@ impl Session {
                     reason: error.to_string(),
                 }
             })?;
+            after_step(at);
         }
         for (at, &id) in plan.graph().outputs().iter().enumerate() {
             let source = locate(&plan, &self.arena, id).unwrap_or_default();

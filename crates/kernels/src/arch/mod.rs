@@ -200,26 +200,42 @@ pub(crate) unsafe trait Simd: Copy {
     /// Sums of lanes; they wrap.
     fn add(self, a: Self::Integers, b: Self::Integers) -> Self::Integers;
 
-    /// Accumulators times `f32` factors (read from memory), rounded to nearest even; all products are within the integers' range.
-    ///
-    /// # Safety
-    ///
-    /// `LANES` factors must be readable at the address.
-    unsafe fn scale(self, sums: Self::Integers, factors: *const f32) -> Self::Integers;
+    /// Accumulators times `f32` factors, rounded to nearest even; all products are within the integers' range.
+    fn scale(self, sums: Self::Integers, factors: Self::Integers) -> Self::Integers;
 
-    /// Accumulators times fixed-point factors: gemmlowp's high multiply by a positive mantissa, then its division by 2^shift, where
-    /// shifts are at least 1. When `is_positive_only`, negative results may be off (they will be clamped).
+    /// The same for integers to which [`BIAS`] was added, sums between -2^23 and 2^23; `offsets` are -2^23 times the factors. Where a sum
+    /// is negative, what comes out is not positive, but otherwise off.
     ///
-    /// # Safety
-    ///
-    /// `LANES` mantissas, halves (`2^(shift - 1)`) and shifts must be readable at the addresses.
-    unsafe fn scale_fixed(
+    /// The bits of such an integer are those of the `f32` 2^23 + sum, so that one multiply-add does for a conversion and a
+    /// multiplication; both round the same product once.
+    fn scale_biased(
         self,
         sums: Self::Integers,
-        mantissas: *const i32,
-        halves: *const i32,
-        shifts: *const i32,
-        is_positive_only: bool,
+        factors: Self::Integers,
+        offsets: Self::Integers,
+    ) -> Self::Integers;
+
+    /// Accumulators times fixed-point factors: gemmlowp's high multiply by a positive mantissa, then its division by 2^shift, where
+    /// shifts are at least 1 and halves are `2^(shift - 1)`.
+    fn scale_fixed(
+        self,
+        sums: Self::Integers,
+        mantissas: Self::Integers,
+        halves: Self::Integers,
+        shifts: Self::Integers,
+    ) -> Self::Integers;
+
+    /// The same where the shift, reduced by one in `shifts`, is at least 2, and halves are `2^(shift - 2)`. Where a sum is negative,
+    /// what comes out is not positive, but otherwise off.
+    ///
+    /// Without the correction of negative results both roundings are one shift of the 64-bit product, of which the low half is not
+    /// needed.
+    fn scale_fixed_positive(
+        self,
+        sums: Self::Integers,
+        mantissas: Self::Integers,
+        halves: Self::Integers,
+        shifts: Self::Integers,
     ) -> Self::Integers;
 
     /// Adds the zero point to scaled accumulators, clamps them to the range and writes the first `count` codes of them.
@@ -235,6 +251,19 @@ pub(crate) unsafe trait Simd: Copy {
         count: usize,
     );
 
+    /// [`store`](Simd::store) to two addresses; `V` is half of `VECTORS`.
+    ///
+    /// # Safety
+    ///
+    /// As for `store`, at either address.
+    unsafe fn store_two<const V: usize>(
+        self,
+        scaled: [[Self::Integers; V]; 2],
+        finish: Finish,
+        outputs: [*mut u8; 2],
+        count: usize,
+    );
+
     /// Interleaves `LANES * VECTORS` codes of each of `GROUP` rows: groups of one code from each row, in the order of the codes.
     ///
     /// # Safety
@@ -243,11 +272,22 @@ pub(crate) unsafe trait Simd: Copy {
     unsafe fn interleave(self, rows: [*const u8; 4], output: *mut Self::Code);
 }
 
+/// See [`Simd::scale_biased`]: the bits of the `f32` 2^23.
+pub(crate) const BIAS: i32 = 0x4B00_0000;
+
 /// The last step from a scaled accumulator to a code.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Finish {
     pub zero_point: i16,
     pub range: [u8; 2],
+}
+
+impl Finish {
+    /// Whether saturation to a byte is all that is left to do.
+    #[inline(always)]
+    pub fn is_saturation(self) -> bool {
+        self.zero_point == 0 && self.range == [0, 255]
+    }
 }
 
 /// What a dot product takes for a code.
@@ -279,7 +319,7 @@ impl Code for i16 {
 }
 
 /// What a dot product takes for a weight.
-pub(crate) trait Weight: Number + Default {
+pub(crate) trait Weight: Number + Default + PartialEq {
     /// Smallest and largest.
     const RANGE: [i16; 2];
 

@@ -1,9 +1,10 @@
 //! Depthwise convolution in vectors.
 //!
-//! For each output row, the input rows under the window are interleaved once: the codes of a column, for one channel, lie beside each
-//! other, as many as a lane multiplies in one instruction. Each column then serves all windows that it is part of. Lanes stand for
-//! consecutive codes of the output row, whatever their pixels: where the channels are no multiple of a vector, lanes and channels
-//! come round together after a few blocks, the phases, each with its own copy of the weights.
+//! The input rows under a band of output rows are interleaved once: the codes of a column, for one channel, lie beside each other, as
+//! many as a lane multiplies in one instruction. Each column then serves all windows that it is part of, in all rows of the band: the
+//! weights of a lower row are those of an upper one, shifted. Lanes stand for consecutive codes of an output row, whatever their
+//! pixels: where the channels are no multiple of a block, lanes and channels come round together after a few blocks, the phases, each
+//! with its own copy of the weights.
 
 use super::Geometry;
 use crate::arch::{Code, InstructionSet, Simd, Task, Weight};
@@ -17,11 +18,15 @@ pub(super) struct Columns {
     instruction_set: InstructionSet,
     geometry: Geometry,
     zero_point: u8,
-    /// Lanes of a block, and a lane's codes.
+    /// Output rows computed together, one or two.
+    band: usize,
+    /// Lanes of a block.
     block: usize,
+    /// Codes of each row that are interleaved in one go, and a lane's codes.
+    chunk: usize,
     group: usize,
-    phases: usize,
-    /// For each phase and tap the weights of a block.
+    phases: Vec<Phase>,
+    /// For each phase, tap and row of a band the weights of a block.
     weights: AlignedBytes,
     taps: Vec<Tap>,
     /// By lanes of all phases.
@@ -34,6 +39,14 @@ pub(super) struct Columns {
     /// Codes of all parts.
     interleaved: usize,
     code_bytes: usize,
+}
+
+/// Some lanes of the output's rows.
+#[derive(Clone, Debug)]
+struct Phase {
+    taps: core::ops::Range<usize>,
+    /// First byte of its weights.
+    weights: usize,
 }
 
 /// A column of the window, or a part of its height.
@@ -80,20 +93,24 @@ impl Columns {
         self.weights.len() + size_of_val(self.bias.as_slice()) + self.requantization.bytes()
     }
 
-    /// Interleaved columns, and a row of padding.
+    /// Interleaved columns, a row of padding, and one of the output.
     pub fn scratch_bytes(&self) -> usize {
-        self.interleaved_bytes() + self.geometry.input[1] * self.geometry.input_channels
+        self.interleaved_bytes() + self.row_bytes() + self.geometry.output_row()
     }
 
     fn interleaved_bytes(&self) -> usize {
         (self.interleaved * self.code_bytes).next_multiple_of(WIDEST)
     }
 
-    /// Runs; lengths were checked by the caller.
-    pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+    fn row_bytes(&self) -> usize {
+        self.geometry.input[1] * self.geometry.input_channels
+    }
+
+    /// Computes output rows, counted through all images; lengths were checked by the caller.
+    pub fn run(&self, input: &[u8], first_row: usize, output: &mut [u8], scratch: &mut [u8]) {
         assert_eq!(scratch.len(), self.scratch_bytes());
         with_scaler!(&self.requantization, |scaler| {
-            let task = Multiply { columns: self, scaler, input, output, scratch };
+            let task = Multiply { columns: self, scaler, input, first_row, output, scratch };
             assert!(self.instruction_set.run(task).is_ok(), "packed on another CPU");
         });
     }
@@ -120,83 +137,100 @@ impl Task for Pack<'_> {
 fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
     let g = task.geometry;
     let depth = g.output_channels;
-    let block = S::LANES * S::VECTORS;
-    let phases = depth / greatest_common_divisor(depth, block);
-    let lanes: Vec<Option<usize>> = (0..phases * block).map(|lane| Some(lane % depth)).collect();
+    // Two output rows where their input rows fit into the groups that one needs.
+    let height = g.filter[0];
+    let row_groups = height.div_ceil(S::GROUP);
+    let has_two = g.dilation[0] == 1
+        && g.output[0] > 1
+        && (g.stride[0] + height).div_ceil(S::GROUP) == row_groups;
+    let band = if has_two { 2 } else { 1 };
 
+    let chunk = S::LANES * S::VECTORS;
+    let block = chunk / band;
+    let phase_count = depth / greatest_common_divisor(depth, block);
+    let lanes: Vec<Option<usize>> = (0..phase_count * block).map(|at| Some(at % depth)).collect();
     let columns = (g.output[1] - 1) * g.stride[1] + (g.filter[1] - 1) * g.dilation[1] + 1;
-    let row_groups = g.filter[0].div_ceil(S::GROUP);
     let mut parts = Vec::new();
     let mut interleaved = 0;
     for _ in 0..row_groups {
         for residue in 0..g.stride[1] {
             parts.push(interleaved);
             let own = columns.saturating_sub(residue).div_ceil(g.stride[1]);
-            // Blocks at the end reach beyond it.
-            interleaved += (own * depth).next_multiple_of(block) * S::GROUP + block * S::GROUP;
+            // Chunks and blocks at the end reach beyond it.
+            interleaved += (own * depth).next_multiple_of(chunk) * S::GROUP + chunk * S::GROUP;
         }
     }
-    // Weights beyond the instruction's type are the sum of two.
+    // Weights beyond the instruction's type are the sum of two, of which the second is mostly zero.
     let [least, most] = S::Weight::RANGE;
-    let is_whole = task.weights.iter().all(|w| (least..=most).contains(w));
-    let half = |weight: i16, second: bool| match (is_whole, second) {
-        (true, _) => weight,
-        (false, false) => weight - (weight >> 1),
-        (false, true) => weight >> 1,
+    let halves = |weight: i16| {
+        let first = weight.clamp(least, most);
+        [first, weight - first]
     };
-    if task.weights.iter().any(|&weight| half(weight, false) > most) {
+    if task.weights.iter().any(|&weight| !(least..=most).contains(&halves(weight)[1])) {
         return None;
     }
-    let halves: &[bool] = if is_whole { &[false] } else { &[false, true] };
+    let is_whole = task.weights.iter().all(|weight| (least..=most).contains(weight));
     let mut taps = Vec::new();
-    let mut sources = Vec::new();
-    for row_group in 0..row_groups {
-        for tap_x in 0..g.filter[1] {
-            for &second in halves {
-                let column = tap_x * g.dilation[1];
-                let part = parts[row_group * g.stride[1] + column % g.stride[1]];
-                let start = part + column / g.stride[1] * depth * S::GROUP;
-                taps.push(Tap { start });
-                sources.push((row_group, tap_x, second));
-            }
-        }
-    }
-    let mut packed: Vec<S::Weight> = Vec::with_capacity(lanes.len() * taps.len() * S::GROUP);
-    for phase in 0..phases {
-        for &(row_group, tap_x, second) in &sources {
-            for lane in 0..block {
-                let channel = (phase * block + lane) % depth;
-                for tap_y in row_group * S::GROUP..(row_group + 1) * S::GROUP {
-                    packed.push(if tap_y < g.filter[0] {
-                        let at = (tap_y * g.filter[1] + tap_x) * depth + channel;
-                        S::Weight::from_difference(half(task.weights[at], second))
-                    } else {
-                        S::Weight::default()
-                    });
+    let mut phases = Vec::new();
+    let mut packed: Vec<S::Weight> = Vec::new();
+    for phase in 0..phase_count {
+        let first_tap = taps.len();
+        let first_weight = packed.len();
+        let channels = &lanes[phase * block..][..block];
+        for half in 0..if is_whole { 1 } else { 2 } {
+            for row_group in 0..row_groups {
+                for tap_x in 0..g.filter[1] {
+                    let start = packed.len();
+                    for row in 0..band {
+                        for channel in channels.iter().flatten() {
+                            for at in row_group * S::GROUP..(row_group + 1) * S::GROUP {
+                                let tap_y = at.checked_sub(row * g.stride[0]);
+                                let weight = tap_y.filter(|&y| y < height).map_or(0, |tap_y| {
+                                    let at = (tap_y * g.filter[1] + tap_x) * depth + channel;
+                                    halves(task.weights[at])[half]
+                                });
+                                packed.push(S::Weight::from_difference(weight));
+                            }
+                        }
+                    }
+                    if half == 1 && packed[start..].iter().all(|w| *w == S::Weight::default()) {
+                        packed.truncate(start);
+                        continue;
+                    }
+                    let column = tap_x * g.dilation[1];
+                    let part = parts[row_group * g.stride[1] + column % g.stride[1]];
+                    taps.push(Tap { start: part + column / g.stride[1] * depth * S::GROUP });
                 }
             }
         }
+        phases.push(Phase {
+            taps: first_tap..taps.len(),
+            weights: first_weight * size_of::<S::Weight>(),
+        });
     }
     let mut weights = AlignedBytes::zeroed(size_of_val(packed.as_slice()));
     weights.copy_from_slice(as_bytes(&packed));
+    let requantization = VectorRequantization::new(task.requantization, task.bounds, &lanes);
     let zero_point = i32::from(task.zero_point);
-    let folded = |lane: usize| {
-        let channel = lane % depth;
+    let folded = |&channel: &usize| {
         let weights = task.weights[channel..].iter().step_by(depth);
         let sum = weights.fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
-        task.bias[channel].wrapping_sub(zero_point.wrapping_mul(sum))
+        let bias = task.bias[channel].wrapping_add(requantization.bias());
+        bias.wrapping_sub(zero_point.wrapping_mul(sum))
     };
     Some(Columns {
         instruction_set: task.instruction_set,
         geometry: g,
         zero_point: task.zero_point,
+        band,
         block,
+        chunk,
         group: S::GROUP,
         phases,
         weights,
         taps,
-        bias: (0..lanes.len()).map(folded).collect(),
-        requantization: VectorRequantization::new(task.requantization, task.bounds, &lanes),
+        bias: lanes.iter().flatten().map(folded).collect(),
+        requantization,
         columns,
         parts,
         interleaved,
@@ -212,6 +246,7 @@ struct Multiply<'a, R> {
     columns: &'a Columns,
     scaler: R,
     input: &'a [u8],
+    first_row: usize,
     output: &'a mut [u8],
     scratch: &'a mut [u8],
 }
@@ -219,36 +254,56 @@ struct Multiply<'a, R> {
 impl<R: Scaler> Task for Multiply<'_, R> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Multiply { columns, scaler, input, output, scratch } = self;
+        match (S::VECTORS, self.columns.band) {
+            (4, 1) => self.bands::<S, 1, 4>(simd),
+            (4, _) => self.bands::<S, 2, 2>(simd),
+            (_, 1) => self.bands::<S, 1, 2>(simd),
+            _ => self.bands::<S, 2, 1>(simd),
+        }
+    }
+}
+
+impl<R: Scaler> Multiply<'_, R> {
+    /// All bands of `B` rows; `V` vectors make a block.
+    #[inline(always)]
+    fn bands<S: Simd, const B: usize, const V: usize>(self, simd: S) {
+        let Multiply { columns, scaler, input, first_row, output, scratch } = self;
         let g = &columns.geometry;
-        let (interleaved, padding) = scratch.split_at_mut(columns.interleaved_bytes());
+        let (interleaved, rest) = scratch.split_at_mut(columns.interleaved_bytes());
         let interleaved = from_bytes_mut::<S::Code>(interleaved).unwrap_or_default();
+        let (padding, spare) = rest.split_at_mut(columns.row_bytes());
         padding.fill(columns.zero_point);
-        let row_length = g.input[1] * g.input_channels;
-        let images = input.chunks_exact(g.input[0] * row_length);
-        let output_row = g.output[1] * g.output_channels;
-        let outputs = output.chunks_exact_mut(g.output[0] * output_row);
-        for (image, output) in images.zip(outputs) {
-            for (y, output) in output.chunks_exact_mut(output_row).enumerate() {
-                for row_group in 0..g.filter[0].div_ceil(S::GROUP) {
-                    let rows: [&[u8]; 4] = core::array::from_fn(|row| {
-                        let tap_y = row_group * S::GROUP + row;
-                        // What has no weights may be any row.
-                        match g.source(0, y, tap_y.min(g.filter[0] - 1)) {
-                            Some(at) => &image[at * row_length..][..row_length],
-                            None => &*padding,
-                        }
-                    });
-                    columns.interleave(simd, rows, row_group, interleaved);
-                }
-                // SAFETY: the parts hold all columns under the row, and `output` is the row.
-                unsafe {
-                    match columns.taps.len() {
-                        3 => columns.multiply::<S, R, 3>(simd, scaler, interleaved, output),
-                        _ => columns.multiply_any(simd, scaler, interleaved, output),
+        let row_length = columns.row_bytes();
+        let output_row = g.output_row();
+        let rows = output.len() / output_row;
+        let mut done = 0;
+        while done < rows {
+            let (image, y) = ((first_row + done) / g.output[0], (first_row + done) % g.output[0]);
+            let image = &input[image * g.input[0] * row_length..][..g.input[0] * row_length];
+            for row_group in 0..g.filter[0].div_ceil(S::GROUP) {
+                let rows: [&[u8]; 4] = core::array::from_fn(|row| {
+                    let tap_y = row_group * S::GROUP + row;
+                    // What has no weights may be any row.
+                    match g.source(0, y, tap_y) {
+                        Some(at) => &image[at * row_length..][..row_length],
+                        None => &*padding,
                     }
-                }
+                });
+                columns.interleave(simd, rows, row_group, interleaved);
             }
+            // Where the image or what was asked for ends within a band, other rows are computed for nothing.
+            let own = B.min(rows - done).min(g.output[0] - y);
+            let output = &mut output[done * output_row..][..own * output_row];
+            let outputs: [*mut u8; B] = core::array::from_fn(|row| {
+                if row < own {
+                    output[row * output_row..][..output_row].as_mut_ptr()
+                } else {
+                    spare[..output_row].as_mut_ptr()
+                }
+            });
+            // SAFETY: the parts hold all columns under the band, and each output is a row.
+            unsafe { columns.multiply::<S, R, B, V>(simd, scaler, interleaved, outputs) };
+            done += own;
         }
     }
 }
@@ -277,12 +332,12 @@ impl Columns {
         let (pieces, length) = if stride == 1 { (1, inside * depth) } else { (inside, depth) };
         for piece in 0..pieces {
             let to = place(before + piece);
-            for at in (0..length).step_by(self.block) {
+            for at in (0..length).step_by(self.chunk) {
                 let from = piece * length + at;
-                let to = &mut interleaved[to + at * self.group..][..self.block * self.group];
-                if from + self.block <= rows[0].len() {
-                    let rows = rows.map(|row| row[from..][..self.block].as_ptr());
-                    // SAFETY: a block is readable at each row and writable at `to`: both were just sliced.
+                let to = &mut interleaved[to + at * self.group..][..self.chunk * self.group];
+                if from + self.chunk <= rows[0].len() {
+                    let rows = rows.map(|row| row[from..][..self.chunk].as_ptr());
+                    // SAFETY: a chunk is readable at each row and writable at `to`: both were just sliced.
                     unsafe { simd.interleave(rows, to.as_mut_ptr()) };
                 } else {
                     let mut ends = [[0u8; WIDEST]; 4];
@@ -290,9 +345,10 @@ impl Columns {
                         let rest = &row[from..];
                         end[..rest.len()].copy_from_slice(rest);
                     }
-                    // SAFETY: `WIDEST` is at least a block.
+                    // SAFETY: `WIDEST` is at least a chunk.
                     unsafe {
-                        simd.interleave(ends.each_ref().map(|end| end.as_ptr()), to.as_mut_ptr())
+                        let ends = ends.each_ref().map(|end| end.as_ptr());
+                        simd.interleave(ends, to.as_mut_ptr());
                     };
                 }
             }
@@ -302,62 +358,81 @@ impl Columns {
         }
     }
 
-    /// The output row from interleaved columns, for a number of taps whose weights stay in registers.
+    /// The output rows of a band from interleaved columns.
     ///
     /// # Safety
     ///
-    /// `interleaved` is as long as it was planned, `output` is a row, and there are `T` taps.
+    /// `interleaved` is as long as it was planned, each of `outputs` is a row, and `V` vectors make a block.
     #[inline(always)]
-    unsafe fn multiply<S: Simd, R: Scaler, const T: usize>(
+    unsafe fn multiply<S: Simd, R: Scaler, const B: usize, const V: usize>(
         &self,
         simd: S,
         scaler: R,
         interleaved: &[S::Code],
-        output: &mut [u8],
+        outputs: [*mut u8; B],
     ) {
-        match S::VECTORS {
-            // SAFETY: the caller's.
-            4 => unsafe { self.blocks::<S, R, T, 4>(simd, scaler, interleaved, output) },
-            // SAFETY: the caller's.
-            _ => unsafe { self.blocks::<S, R, T, 2>(simd, scaler, interleaved, output) },
+        debug_assert_eq!((self.block, self.band), (V * S::LANES, B));
+        for (phase, at) in self.phases.iter().zip((0..).step_by(self.block)) {
+            let taps = &self.taps[phase.taps.clone()];
+            // SAFETY: the caller's; a phase's weights were packed for its taps.
+            unsafe {
+                let weights = self.weights.as_ptr().add(phase.weights).cast::<S::Weight>();
+                match taps {
+                    [a, b, c] => {
+                        let starts = [a, b, c].map(|tap| interleaved.as_ptr().add(tap.start));
+                        self.blocks::<S, R, 3, B, V>(simd, scaler, starts, weights, at, outputs);
+                    }
+                    _ => {
+                        let codes = interleaved.as_ptr();
+                        self.blocks_of_taps::<S, R, B, V>(
+                            simd, scaler, taps, codes, weights, at, outputs,
+                        );
+                    }
+                }
+            }
         }
     }
 
+    /// The blocks of a phase, from code `at` of the output rows on, for a number of taps whose weights stay in registers.
+    ///
     /// # Safety
     ///
-    /// As for [`multiply`](Columns::multiply); `V` is the instruction set's number of vectors.
+    /// As for [`multiply`](Columns::multiply); a block of columns is readable from each start on, and weights for each tap.
     #[inline(always)]
-    unsafe fn blocks<S: Simd, R: Scaler, const T: usize, const V: usize>(
+    unsafe fn blocks<S: Simd, R: Scaler, const T: usize, const B: usize, const V: usize>(
         &self,
         simd: S,
         scaler: R,
-        interleaved: &[S::Code],
-        output: &mut [u8],
+        starts: [*const S::Code; T],
+        weights: *const S::Weight,
+        at: usize,
+        outputs: [*mut u8; B],
     ) {
         let step = S::LANES * S::GROUP;
-        for phase in 0..self.phases {
-            let lane = phase * self.block;
-            // SAFETY: weights and biases were packed for all phases; a block of columns is readable from each tap on.
-            unsafe {
-                let weights = self.weights.as_ptr().cast::<S::Weight>().add(phase * T * V * step);
-                let weights: [[S::Integers; V]; T] = core::array::from_fn(|t| {
-                    core::array::from_fn(|v| simd.load(weights.add((t * V + v) * step)))
-                });
-                let bias: *const i32 = self.bias[lane..].as_ptr();
-                let mut from = lane;
-                while from < output.len() {
-                    let mut sums: [S::Integers; V] =
-                        core::array::from_fn(|v| simd.load(bias.add(v * S::LANES)));
-                    for (tap, weights) in self.taps.iter().take(T).zip(&weights) {
-                        let codes = interleaved.as_ptr().add(tap.start + from * S::GROUP);
-                        for (v, sum) in sums.iter_mut().enumerate() {
-                            *sum = simd.dot(*sum, simd.load(codes.add(v * step)), weights[v]);
+        let length = self.geometry.output_row();
+        // SAFETY: the caller's; biases were packed for all phases.
+        unsafe {
+            let weights: [[[S::Integers; V]; B]; T] = core::array::from_fn(|t| {
+                core::array::from_fn(|row| {
+                    core::array::from_fn(|v| simd.load(weights.add(((t * B + row) * V + v) * step)))
+                })
+            });
+            let bias = self.bias[at..][..self.block].as_ptr();
+            for from in (at..length).step_by(self.phases.len() * self.block) {
+                let mut sums: [[S::Integers; V]; B] =
+                    [core::array::from_fn(|v| simd.load(bias.add(v * S::LANES))); B];
+                for t in 0..T {
+                    let codes = starts[t].add(from * S::GROUP);
+                    for v in 0..V {
+                        let codes = simd.load(codes.add(v * step));
+                        for row in 0..B {
+                            sums[row][v] = simd.dot(sums[row][v], codes, weights[t][row][v]);
                         }
                     }
-                    let count = (output.len() - from).min(self.block);
-                    scaler.finish(simd, sums, lane, output.as_mut_ptr().add(from), count);
-                    from += self.phases * self.block;
                 }
+                let outputs = outputs.map(|output| output.add(from));
+                let count = (length - from).min(self.block);
+                scaler.finish::<S, B, V>(simd, sums, at, outputs, count);
             }
         }
     }
@@ -366,59 +441,42 @@ impl Columns {
     ///
     /// # Safety
     ///
-    /// `interleaved` is as long as it was planned, and `output` is a row.
+    /// As for [`blocks`](Columns::blocks), for all columns in `codes`.
     #[inline(always)]
-    unsafe fn multiply_any<S: Simd, R: Scaler>(
+    #[expect(clippy::too_many_arguments, reason = "one place's inner loop")]
+    unsafe fn blocks_of_taps<S: Simd, R: Scaler, const B: usize, const V: usize>(
         &self,
         simd: S,
         scaler: R,
-        interleaved: &[S::Code],
-        output: &mut [u8],
-    ) {
-        match S::VECTORS {
-            // SAFETY: the caller's.
-            4 => unsafe { self.blocks_any::<S, R, 4>(simd, scaler, interleaved, output) },
-            // SAFETY: the caller's.
-            _ => unsafe { self.blocks_any::<S, R, 2>(simd, scaler, interleaved, output) },
-        }
-    }
-
-    /// # Safety
-    ///
-    /// As for [`multiply_any`](Columns::multiply_any); `V` is the instruction set's number of vectors.
-    #[inline(always)]
-    unsafe fn blocks_any<S: Simd, R: Scaler, const V: usize>(
-        &self,
-        simd: S,
-        scaler: R,
-        interleaved: &[S::Code],
-        output: &mut [u8],
+        taps: &[Tap],
+        codes: *const S::Code,
+        weights: *const S::Weight,
+        at: usize,
+        outputs: [*mut u8; B],
     ) {
         let step = S::LANES * S::GROUP;
-        for phase in 0..self.phases {
-            let lane = phase * self.block;
-            // SAFETY: as in `blocks`.
-            unsafe {
-                let weights = self.weights.as_ptr().cast::<S::Weight>();
-                let weights = weights.add(phase * self.taps.len() * V * step);
-                let bias: *const i32 = self.bias[lane..].as_ptr();
-                let mut from = lane;
-                while from < output.len() {
-                    let mut sums: [S::Integers; V] =
-                        core::array::from_fn(|v| simd.load(bias.add(v * S::LANES)));
-                    let mut weights = weights;
-                    for tap in &self.taps {
-                        let codes = interleaved.as_ptr().add(tap.start + from * S::GROUP);
-                        for (v, sum) in sums.iter_mut().enumerate() {
-                            let (codes, weights) = (codes.add(v * step), weights.add(v * step));
-                            *sum = simd.dot(*sum, simd.load(codes), simd.load(weights));
+        let length = self.geometry.output_row();
+        // SAFETY: the caller's; biases were packed for all phases.
+        unsafe {
+            let bias = self.bias[at..][..self.block].as_ptr();
+            for from in (at..length).step_by(self.phases.len() * self.block) {
+                let mut sums: [[S::Integers; V]; B] =
+                    [core::array::from_fn(|v| simd.load(bias.add(v * S::LANES))); B];
+                let mut weights = weights;
+                for tap in taps {
+                    let codes = codes.add(tap.start + from * S::GROUP);
+                    for v in 0..V {
+                        let codes = simd.load(codes.add(v * step));
+                        for row in 0..B {
+                            let weights = simd.load(weights.add((row * V + v) * step));
+                            sums[row][v] = simd.dot(sums[row][v], codes, weights);
                         }
-                        weights = weights.add(V * step);
                     }
-                    let count = (output.len() - from).min(self.block);
-                    scaler.finish(simd, sums, lane, output.as_mut_ptr().add(from), count);
-                    from += self.phases * self.block;
+                    weights = weights.add(B * V * step);
                 }
+                let outputs = outputs.map(|output| output.add(from));
+                let count = (length - from).min(self.block);
+                scaler.finish::<S, B, V>(simd, sums, at, outputs, count);
             }
         }
     }

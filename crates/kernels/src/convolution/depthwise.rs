@@ -128,7 +128,7 @@ impl DepthwiseConvolution {
         check_scratch(scratch, self.scratch_bytes())?;
         match &self.kernel {
             Kernel::Portable(portable) => portable.run(input, output),
-            Kernel::Vector(columns) => columns.run(input, output, scratch),
+            Kernel::Vector(columns) => columns.run(input, 0, output, scratch),
         }
         Ok(())
     }

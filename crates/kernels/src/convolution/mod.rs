@@ -66,6 +66,11 @@ impl Geometry {
         length("output", &[self.batch, self.output[0], self.output[1], self.output_channels])
     }
 
+    /// Codes of an output row.
+    fn output_row(&self) -> usize {
+        self.output[1] * self.output_channels
+    }
+
     fn check(&self) -> Result<(), Error> {
         let positive = [self.input, self.output, self.filter, self.stride, self.dilation];
         let is_positive = positive.iter().flatten().all(|&value| value > 0)

@@ -207,12 +207,14 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
             start += run.length;
         }
     }
+    let requantization = VectorRequantization::new(task.requantization, task.bounds, &lanes);
     let zero_point = i32::from(task.zero_point);
     let folded = |lane: &Option<usize>| {
         lane.map_or(0, |channel| {
             let weights = &task.weights[channel * taps..][..taps];
             let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
-            task.bias[channel].wrapping_sub(zero_point.wrapping_mul(sum))
+            let bias = task.bias[channel].wrapping_add(requantization.bias());
+            bias.wrapping_sub(zero_point.wrapping_mul(sum))
         })
     };
     let bias = lanes.iter().map(folded).collect();
@@ -232,7 +234,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
         runs,
         panels,
         weights,
-        requantization: VectorRequantization::new(task.requantization, task.bounds, &lanes),
+        requantization,
         bias,
         offset,
         is_direct,
@@ -463,10 +465,8 @@ impl Tiles {
             }
             let channels = self.geometry.output_channels;
             let output = output.as_mut_ptr().add(pixel * channels + panel.channel);
-            for (p, sums) in sums.into_iter().enumerate() {
-                let output = output.add(p * channels);
-                scaler.finish(simd, sums, panel.lane, output, panel.channels);
-            }
+            let outputs = core::array::from_fn(|p| output.add(p * channels));
+            scaler.finish::<S, P, V>(simd, sums, panel.lane, outputs, panel.channels);
         }
     }
 }

@@ -7,18 +7,19 @@ use core::arch::x86_64::*;
 use super::ymm::{self, by_avx2};
 use crate::arch::{Finish, Simd, Task};
 
-/// The proof that the CPU has AVX2.
+/// The proof that the CPU has AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2(());
 
 impl Avx2 {
     /// `None` when the CPU lacks it.
     pub fn new() -> Option<Self> {
-        is_x86_feature_detected!("avx2").then_some(Avx2(()))
+        let has_all = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        has_all.then_some(Avx2(()))
     }
 }
 
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn vectorized<T: Task>(simd: Avx2, task: T) {
     task.run(simd);
 }
@@ -36,7 +37,7 @@ unsafe impl Simd for Avx2 {
 
     #[inline(always)]
     fn vectorize<T: Task>(self, task: T) {
-        // SAFETY: `self` proves that the CPU has AVX2.
+        // SAFETY: `self` proves that the CPU has the features.
         unsafe { vectorized(self, task) }
     }
 

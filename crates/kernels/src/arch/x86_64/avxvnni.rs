@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use super::ymm::{self, by_avx2};
 use crate::arch::{Finish, Simd, Task};
 
-/// The proof that the CPU has AVX2 and 256-bit dot products of bytes, in one of their two encodings.
+/// The proof that the CPU has AVX2, FMA and 256-bit dot products of bytes, in one of their two encodings.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AvxVnni<E>(PhantomData<E>);
 
@@ -43,7 +43,7 @@ impl Encoding for Vex {
         is_x86_feature_detected!("avxvnni")
     }
 
-    #[target_feature(enable = "avx2,avxvnni")]
+    #[target_feature(enable = "avx2,fma,avxvnni")]
     unsafe fn vectorized<T: Task>(simd: AvxVnni<Self>, task: T) {
         task.run(simd);
     }
@@ -60,7 +60,7 @@ impl Encoding for Evex {
         is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni")
     }
 
-    #[target_feature(enable = "avx2,avx512vl,avx512vnni")]
+    #[target_feature(enable = "avx2,fma,avx512vl,avx512vnni")]
     unsafe fn vectorized<T: Task>(simd: AvxVnni<Self>, task: T) {
         task.run(simd);
     }
@@ -75,7 +75,9 @@ impl Encoding for Evex {
 impl<E: Encoding> AvxVnni<E> {
     /// `None` when the CPU lacks an instruction.
     pub fn new() -> Option<Self> {
-        let has_all = is_x86_feature_detected!("avx2") && E::is_available();
+        let has_all = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && E::is_available();
         has_all.then_some(AvxVnni(PhantomData))
     }
 }
