@@ -1,10 +1,11 @@
 //! ADD, SUB and MUL of two operands, with broadcasting.
 
-use crate::arch::Plain;
+use crate::arch::{Finish, Plain, Simd, Task};
 use crate::error::check_length;
+use crate::requantize::vector::Uniform;
 use crate::requantize::{
     Float, Requantize, frexp, multiply_by_quantized_multiplier, quantize_multiplier,
-    rounding_divide_by_power_of_two,
+    rounding_divide_by_power_of_two, saturating_rounding_doubling_high_multiply,
 };
 use crate::table::CodeQuantization;
 use crate::walk::{RANK, walk};
@@ -83,31 +84,40 @@ impl Broadcast {
         self.lengths.iter().zip(&self.steps[operand]).map(repeated).product()
     }
 
+    /// Rows of the output with the operands of each, which are either rows too or one element.
     #[inline(always)]
-    fn run(&self, a: &[u8], b: &[u8], output: &mut [u8], combine: impl Fn(u8, u8) -> u8) {
+    fn rows<'a>(
+        &self,
+        [a, b]: [&'a [u8]; 2],
+        output: &'a mut [u8],
+    ) -> impl Iterator<Item = ([&'a [u8]; 2], &'a mut [u8])> {
         let last = self.lengths.len() - 1;
         let inner = self.lengths[last];
-        let is_repeated = [self.steps[0][last] == 0, self.steps[1][last] == 0];
+        let lengths = [0, 1].map(|i: usize| if self.steps[i][last] == 0 { 1 } else { inner });
         let steps = [&self.steps[0][..last], &self.steps[1][..last]];
-        let rows = output.chunks_exact_mut(inner);
-        for ([a_start, b_start], output) in walk(&self.lengths[..last], steps).zip(rows) {
-            match is_repeated {
-                [true, true] => output.fill(combine(a[a_start], b[b_start])),
-                [true, false] => {
-                    let a = a[a_start];
-                    for (output, &b) in output.iter_mut().zip(&b[b_start..][..inner]) {
+        let starts = walk(&self.lengths[..last], steps);
+        starts.zip(output.chunks_exact_mut(inner)).map(move |([at_a, at_b], output)| {
+            ([&a[at_a..][..lengths[0]], &b[at_b..][..lengths[1]]], output)
+        })
+    }
+
+    #[inline(always)]
+    fn run(&self, a: &[u8], b: &[u8], output: &mut [u8], combine: impl Fn(u8, u8) -> u8) {
+        for (operands, output) in self.rows([a, b], output) {
+            match operands {
+                [&[a], &[b]] => output.fill(combine(a, b)),
+                [&[a], b] => {
+                    for (output, &b) in output.iter_mut().zip(b) {
                         *output = combine(a, b);
                     }
                 }
-                [false, true] => {
-                    let b = b[b_start];
-                    for (output, &a) in output.iter_mut().zip(&a[a_start..][..inner]) {
+                [a, &[b]] => {
+                    for (output, &a) in output.iter_mut().zip(a) {
                         *output = combine(a, b);
                     }
                 }
-                [false, false] => {
-                    let pairs = a[a_start..][..inner].iter().zip(&b[b_start..][..inner]);
-                    for (output, (&a, &b)) in output.iter_mut().zip(pairs) {
+                [a, b] => {
+                    for (output, (&a, &b)) in output.iter_mut().zip(a.iter().zip(b)) {
                         *output = combine(a, b);
                     }
                 }
@@ -136,8 +146,13 @@ pub struct BinaryQuantization {
 impl BinaryQuantization {
     #[inline(always)]
     fn finish(&self, quanta: i32) -> u8 {
-        let code = quanta.saturating_add(self.output.zero_point.into());
-        code.clamp(self.range[0].into(), self.range[1].into()) as u8
+        let zero_point = i32::from(self.output.zero_point);
+        let [least, most] = self.range.map(|code| i32::from(code) - zero_point);
+        (quanta.clamp(least, most) + zero_point) as u8
+    }
+
+    fn vector_finish(&self) -> Finish {
+        Finish { zero_point: self.output.zero_point.into(), range: self.range }
     }
 
     #[inline(always)]
@@ -156,11 +171,19 @@ pub struct Addition {
 
 #[derive(Clone, Debug)]
 enum AdditionArithmetic {
-    /// Each operand's codes on a common fine scale, then a fixed-point multiplier to the output's.
-    FixedPoint { rescaled: Box<[[i32; 256]; 2]>, multiplier: i32, shift: i32 },
+    /// Each operand's codes on a common fine scale, then a fixed-point multiplier to the output's. Vectors compute the former.
+    FixedPoint {
+        rescaled: Box<[[i32; 256]; 2]>,
+        multiplier: i32,
+        shift: i32,
+        vectors: Option<VectorAddition>,
+    },
     /// `(bias + factors * codes) >> shift`.
     Integer { bias: i32, factors: [i32; 2], shift: u32 },
 }
+
+/// Fractional bits of the fine scale.
+const FRACTION: i32 = 20;
 
 impl Addition {
     /// Whose arithmetic computes operands and an output of these scales: XNNPACK leaves some to TFLite. The activation's
@@ -202,7 +225,6 @@ impl Addition {
             let bias = (1 << (shift - 1)) - zero(0) - zero(1);
             AdditionArithmetic::Integer { bias, factors, shift }
         } else {
-            const FRACTION: i32 = 20;
             let twice = 2.0 * a.max(b);
             let real = f64::from(twice) / f64::from((1 << FRACTION) as f32 * output);
             if real >= 1.0 {
@@ -215,17 +237,21 @@ impl Addition {
                 check_lanes(255.0 * (ratios[0] + ratios[1]))?;
             }
             let (multiplier, shift) = quantize_multiplier(real)?;
-            let rescaled = |i: usize| -> Result<[i32; 256], Error> {
-                let real = f64::from(quantization.inputs[i].scale) / f64::from(twice);
-                let (multiplier, shift) = quantize_multiplier(real)?;
-                let sign = if i == 1 { sign } else { 1 };
-                Ok(core::array::from_fn(|code| {
+            let inputs = [
+                quantize_multiplier(f64::from(a) / f64::from(twice))?,
+                quantize_multiplier(f64::from(b) / f64::from(twice))?,
+            ];
+            let signs = [1, sign];
+            let rescaled = |i: usize| -> [i32; 256] {
+                let (multiplier, shift) = inputs[i];
+                core::array::from_fn(|code| {
                     let fine = quantization.difference(i, code as u8) << FRACTION;
-                    multiply_by_quantized_multiplier(fine, sign * multiplier, shift)
-                }))
+                    multiply_by_quantized_multiplier(fine, signs[i] * multiplier, shift)
+                })
             };
-            let rescaled = Box::new([rescaled(0)?, rescaled(1)?]);
-            AdditionArithmetic::FixedPoint { rescaled, multiplier, shift }
+            let vectors = VectorAddition::new(&quantization, inputs, signs, (multiplier, shift));
+            let rescaled = Box::new([rescaled(0), rescaled(1)]);
+            AdditionArithmetic::FixedPoint { rescaled, multiplier, shift, vectors }
         };
         Ok(Addition { broadcast, quantization, arithmetic })
     }
@@ -243,8 +269,76 @@ impl Addition {
         output: &mut [u8],
     ) -> Result<(), Error> {
         self.broadcast.check(a, b, output)?;
-        instruction_set.run_plain(Run { kernel: self, inputs: [a, b], output });
+        let mut run = Run { kernel: self, inputs: [a, b], output };
+        if let AdditionArithmetic::FixedPoint { vectors: Some(vectors), .. } = self.arithmetic {
+            match run.by_vectors(instruction_set, &self.broadcast, vectors) {
+                Ok(()) => return Ok(()),
+                Err(back) => run = back,
+            }
+        }
+        instruction_set.run_plain(run);
         Ok(())
+    }
+}
+
+/// Two vectors of codes to quanta of the output.
+trait Combine: Copy {
+    fn combine<S: Simd>(self, simd: S, a: S::Integers, b: S::Integers) -> S::Integers;
+
+    fn finish(&self) -> Finish;
+}
+
+/// TFLite's fixed-point addition.
+#[derive(Clone, Copy, Debug)]
+struct VectorAddition {
+    /// From codes to fine values: a factor, and what is to be added then.
+    fine: [[i32; 2]; 2],
+    operands: [Uniform; 2],
+    output: Uniform,
+    finish: Finish,
+}
+
+impl VectorAddition {
+    /// `inputs` and `output` are multipliers and shifts; `None` where vectors cannot take these.
+    fn new(
+        quantization: &BinaryQuantization,
+        inputs: [(i32, i32); 2],
+        signs: [i32; 2],
+        output: (i32, i32),
+    ) -> Option<Self> {
+        // Exactly one half, without a shift: the same as one shift of the double.
+        let doubled = inputs.map(|input| input == (1 << 30, 0));
+        let operand = |i: usize| {
+            let (multiplier, shift) = inputs[i];
+            Uniform::new(multiplier, if doubled[i] { -1 } else { shift }, 1 << 29)
+        };
+        let fine = |i: usize| {
+            let factor = signs[i] << (FRACTION + i32::from(doubled[i]));
+            [factor, -factor * i32::from(quantization.inputs[i].zero_point)]
+        };
+        Some(VectorAddition {
+            fine: [fine(0), fine(1)],
+            operands: [operand(0)?, operand(1)?],
+            output: Uniform::new(output.0, output.1, 1 << 29)?,
+            finish: quantization.vector_finish(),
+        })
+    }
+}
+
+impl Combine for VectorAddition {
+    #[inline(always)]
+    fn combine<S: Simd>(self, simd: S, a: S::Integers, b: S::Integers) -> S::Integers {
+        let [[fine_a, zero_a], [fine_b, zero_b]] = self.fine;
+        let a = simd.add(simd.multiply(a, simd.splat(fine_a)), simd.splat(zero_a));
+        let b = simd.add(simd.multiply(b, simd.splat(fine_b)), simd.splat(zero_b));
+        let a = self.operands[0].scale(simd, a);
+        let b = self.operands[1].scale(simd, b);
+        self.output.scale(simd, simd.add(a, b))
+    }
+
+    #[inline(always)]
+    fn finish(&self) -> Finish {
+        self.finish
     }
 }
 
@@ -255,19 +349,73 @@ struct Run<'a, K> {
     output: &'a mut [u8],
 }
 
+impl<'a, K> Run<'a, K> {
+    /// Runs in vectors, or gives itself back where there are none.
+    fn by_vectors<C: Combine>(
+        self,
+        instruction_set: InstructionSet,
+        broadcast: &'a Broadcast,
+        combine: C,
+    ) -> Result<(), Self> {
+        let Run { kernel, inputs, output } = self;
+        instruction_set
+            .run(Vectors { broadcast, combine, inputs, output })
+            .map_err(|Vectors { inputs, output, .. }| Run { kernel, inputs, output })
+    }
+}
+
+struct Vectors<'a, C> {
+    broadcast: &'a Broadcast,
+    combine: C,
+    inputs: [&'a [u8]; 2],
+    output: &'a mut [u8],
+}
+
+impl<C: Combine> Task for Vectors<'_, C> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Vectors { broadcast, combine, inputs, output } = self;
+        for ([a, b], output) in broadcast.rows(inputs, output) {
+            for at in (0..output.len()).step_by(S::LANES) {
+                let count = S::LANES.min(output.len() - at);
+                let (a, b) = (operand(simd, a, at, count), operand(simd, b, at, count));
+                let quanta = combine.combine(simd, a, b);
+                let output = output[at..][..count].as_mut_ptr();
+                // SAFETY: `count` bytes, at most a vector's.
+                unsafe { simd.store([quanta], combine.finish(), output, count) };
+            }
+        }
+    }
+}
+
+/// Codes of an operand from `at` on, or one code throughout.
+#[inline(always)]
+fn operand<S: Simd>(simd: S, codes: &[u8], at: usize, count: usize) -> S::Integers {
+    if let &[code] = codes {
+        return simd.splat(code.into());
+    }
+    let codes = &codes[at..][..count];
+    if count == S::LANES {
+        // SAFETY: the slice has as many codes.
+        return unsafe { simd.widen(codes.as_ptr()) };
+    }
+    let mut some = [0; 16];
+    const { assert!(S::LANES <= 16) };
+    some[..count].copy_from_slice(codes);
+    // SAFETY: so has the array.
+    unsafe { simd.widen(some.as_ptr()) }
+}
+
 impl Plain for Run<'_, Addition> {
     #[inline(always)]
     fn run(self) {
         let Run { kernel, inputs: [a, b], output } = self;
         match &kernel.arithmetic {
-            AdditionArithmetic::FixedPoint { rescaled, multiplier, shift } => {
+            AdditionArithmetic::FixedPoint { rescaled, multiplier, shift, .. } => {
                 kernel.broadcast.run(a, b, output, |a, b| {
                     let sum = rescaled[0][usize::from(a)] + rescaled[1][usize::from(b)];
                     // The multiplier is below one: `shift` is not positive.
-                    let high = crate::requantize::saturating_rounding_doubling_high_multiply(
-                        sum,
-                        *multiplier,
-                    );
+                    let high = saturating_rounding_doubling_high_multiply(sum, *multiplier);
                     kernel.quantization.finish(rounding_divide_by_power_of_two(high, -shift))
                 });
             }
@@ -295,7 +443,7 @@ pub struct Multiplication {
 
 #[derive(Clone, Copy, Debug)]
 enum MultiplicationArithmetic {
-    FixedPoint { multiplier: i32, shift: i32 },
+    FixedPoint { multiplier: i32, shift: i32, vectors: Option<VectorMultiplication> },
     Float { ratio: f32, requantization: Float },
 }
 
@@ -354,7 +502,12 @@ impl Multiplication {
                     ),
                 });
             }
-            MultiplicationArithmetic::FixedPoint { multiplier, shift }
+            let vectors = Uniform::new(multiplier, shift, 1 << 17).map(|scale| {
+                let zero = |i: usize| -i32::from(quantization.inputs[i].zero_point);
+                let finish = quantization.vector_finish();
+                VectorMultiplication { zeros: [zero(0), zero(1)], scale, finish }
+            });
+            MultiplicationArithmetic::FixedPoint { multiplier, shift, vectors }
         };
         Ok(Multiplication { broadcast, quantization, arithmetic })
     }
@@ -372,8 +525,39 @@ impl Multiplication {
         output: &mut [u8],
     ) -> Result<(), Error> {
         self.broadcast.check(a, b, output)?;
-        instruction_set.run_plain(Run { kernel: self, inputs: [a, b], output });
+        let mut run = Run { kernel: self, inputs: [a, b], output };
+        if let MultiplicationArithmetic::FixedPoint { vectors: Some(vectors), .. } = self.arithmetic
+        {
+            match run.by_vectors(instruction_set, &self.broadcast, vectors) {
+                Ok(()) => return Ok(()),
+                Err(back) => run = back,
+            }
+        }
+        instruction_set.run_plain(run);
         Ok(())
+    }
+}
+
+/// TFLite's fixed-point multiplication.
+#[derive(Clone, Copy, Debug)]
+struct VectorMultiplication {
+    /// What makes differences of codes.
+    zeros: [i32; 2],
+    scale: Uniform,
+    finish: Finish,
+}
+
+impl Combine for VectorMultiplication {
+    #[inline(always)]
+    fn combine<S: Simd>(self, simd: S, a: S::Integers, b: S::Integers) -> S::Integers {
+        let a = simd.add(a, simd.splat(self.zeros[0]));
+        let b = simd.add(b, simd.splat(self.zeros[1]));
+        self.scale.scale(simd, simd.multiply(a, b))
+    }
+
+    #[inline(always)]
+    fn finish(&self) -> Finish {
+        self.finish
     }
 }
 
@@ -384,7 +568,7 @@ impl Plain for Run<'_, Multiplication> {
         let q = &kernel.quantization;
         let product = |a: u8, b: u8| q.difference(0, a) * q.difference(1, b);
         match kernel.arithmetic {
-            MultiplicationArithmetic::FixedPoint { multiplier, shift } => {
+            MultiplicationArithmetic::FixedPoint { multiplier, shift, .. } => {
                 kernel.broadcast.run(a, b, output, |a, b| {
                     q.finish(multiply_by_quantized_multiplier(product(a, b), multiplier, shift))
                 });

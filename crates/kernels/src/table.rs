@@ -5,7 +5,7 @@ use crate::requantize::{
     multiply_by_quantized_multiplier, multiply_rounding_up, quantize_multiplier,
     rounding_divide_by_power_of_two,
 };
-use crate::{Error, Numerics};
+use crate::{Error, InstructionSet, Numerics};
 
 /// Scale and zero point of codes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -136,9 +136,15 @@ impl Table {
     /// # Errors
     ///
     /// [`Error::Length`] when the slices differ in length.
-    pub fn run(&self, input: &[u8], output: &mut [u8]) -> Result<(), Error> {
+    pub fn run(
+        &self,
+        instruction_set: InstructionSet,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), Error> {
         check_length("output", output.len(), input.len())?;
-        for (output, &code) in output.iter_mut().zip(input) {
+        let done = instruction_set.look_up(&self.0, input, output);
+        for (output, &code) in output[done..].iter_mut().zip(&input[done..]) {
             *output = self.0[usize::from(code)];
         }
         Ok(())
@@ -194,11 +200,16 @@ impl Requantizer {
     /// # Errors
     ///
     /// [`Error::Length`] when the slices differ in length.
-    pub fn run(&self, input: &[u8], output: &mut [u8]) -> Result<(), Error> {
+    pub fn run(
+        &self,
+        instruction_set: InstructionSet,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), Error> {
         check_length("output", output.len(), input.len())?;
         let whole = input.len() / Self::GROUP * Self::GROUP;
-        self.groups.run(&input[..whole], &mut output[..whole])?;
-        self.rest.run(&input[whole..], &mut output[whole..])
+        self.groups.run(instruction_set, &input[..whole], &mut output[..whole])?;
+        self.rest.run(instruction_set, &input[whole..], &mut output[whole..])
     }
 }
 
@@ -234,7 +245,7 @@ mod tests {
     ) -> f64 {
         let codes: [u8; 256] = core::array::from_fn(|code| code as u8);
         let mut results = [0; 256];
-        table.run(&codes, &mut results).unwrap();
+        table.run(InstructionSet::best(), &codes, &mut results).unwrap();
         codes.iter().zip(results).fold(0.0, |worst: f64, (&code, result)| {
             let x = f64::from(input.scale) * (f64::from(code) - f64::from(input.zero_point));
             let exact = function(x) / f64::from(output.scale) + f64::from(output.zero_point);
@@ -289,6 +300,6 @@ mod tests {
     fn slices_of_different_lengths_are_refused() {
         let unit = quantization(1.0, 0);
         let table = Table::logistic(Numerics::Xnnpack, unit, unit, true);
-        assert!(table.run(&[0; 3], &mut [0; 4]).is_err());
+        assert!(table.run(InstructionSet::best(), &[0; 3], &mut [0; 4]).is_err());
     }
 }

@@ -96,6 +96,22 @@ impl InstructionSet {
     }
 }
 
+impl InstructionSet {
+    /// Looks up the first codes of the input, as many as come in whole vectors; gives their number.
+    pub(crate) fn look_up(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 | InstructionSet::AvxVnni | InstructionSet::Avx512Vnni => {
+                x86_64::look_up(self, table, input, output)
+            }
+            _ => {
+                let _ = (table, input, output);
+                0
+            }
+        }
+    }
+}
+
 /// Plain code whose loops compilers turn into vectors by themselves, better ones for a better instruction set.
 pub(crate) trait Plain {
     /// Does it. Implementations are `#[inline(always)]`, as for [`Task`].
@@ -172,6 +188,13 @@ pub(crate) unsafe trait Simd: Copy {
     /// A vector's bytes must be readable at the address; no alignment is needed.
     unsafe fn load<T>(self, address: *const T) -> Self::Integers;
 
+    /// `LANES` codes as integers.
+    ///
+    /// # Safety
+    ///
+    /// They must be readable at the address.
+    unsafe fn widen(self, codes: *const u8) -> Self::Integers;
+
     /// Writes a vector.
     ///
     /// # Safety
@@ -199,6 +222,9 @@ pub(crate) unsafe trait Simd: Copy {
 
     /// Sums of lanes; they wrap.
     fn add(self, a: Self::Integers, b: Self::Integers) -> Self::Integers;
+
+    /// Low halves of the products of lanes.
+    fn multiply(self, a: Self::Integers, b: Self::Integers) -> Self::Integers;
 
     /// Accumulators times `f32` factors, rounded to nearest even; all products are within the integers' range.
     fn scale(self, sums: Self::Integers, factors: Self::Integers) -> Self::Integers;

@@ -3,14 +3,15 @@
 //! Output pixels times output channels are cut into tiles whose accumulators stay in registers. Weights are packed so that a tile
 //! reads them in order; codes are read from the input in place where windows are single pixels, else from a few rows that are copied
 //! beside each other, padding included. The zero point and the sum of the weights are folded into the bias: `sum((code - zero) *
-//! weight) = sum(code * weight) - zero * sum(weight)`. Weights beyond the instruction's type are moved into it by a constant, which
-//! then multiplies the sum of the codes under the window.
+//! weight) = sum(code * weight) - zero * sum(weight)`. Weights beyond the instruction's type are the sum of two, where the second is
+//! rarely not zero: what of it is not, is one more group of weights at the end. Where that is too often, all weights are moved into the
+//! type by a constant, which then multiplies the sum of the codes under the window.
 
 use super::Geometry;
 use crate::arch::{Code, InstructionSet, Simd, Task, Weight};
 use crate::bytes::{AlignedBytes, as_bytes, from_bytes_mut};
 use crate::requantize::Requantization;
-use crate::requantize::vector::{Scaler, VectorRequantization, with_scaler};
+use crate::requantize::vector::{Scaler, Sums, VectorRequantization, with_scaler};
 
 /// Bytes of codes that are worked on together: they stay in the first cache beside the weights of a panel.
 const STRIP_BYTES: usize = 24 << 10;
@@ -31,6 +32,8 @@ pub(super) struct Tiles {
     /// By lanes.
     bias: Vec<i32>,
     requantization: VectorRequantization,
+    /// Groups of codes whose weights have a second part.
+    extras: Vec<Extra>,
     /// What was taken off all weights.
     offset: i32,
     /// Whether codes are read where they are.
@@ -54,11 +57,21 @@ struct Run {
     groups: usize,
 }
 
+/// A group of codes once more.
 #[derive(Clone, Copy, Debug)]
+struct Extra {
+    /// Row of the window.
+    tap_y: usize,
+    /// First code, counted from a pixel's first.
+    start: usize,
+}
+
+#[derive(Clone, Debug)]
 struct Panel {
     channel: usize,
     channels: usize,
     vectors: usize,
+    extras: core::ops::Range<usize>,
     /// First lane of the panel in biases and factors.
     lane: usize,
     /// First byte of its weights.
@@ -159,53 +172,87 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
     let groups: usize = runs.iter().map(|run| run.groups).sum();
     let taps: usize = runs.iter().map(|run| run.length).sum();
 
-    let [least, most] = S::Weight::RANGE.map(i32::from);
-    let smallest: i32 = (*task.weights.iter().min()?).into();
-    let largest: i32 = (*task.weights.iter().max()?).into();
-    // Nothing is taken off when all fit, else as little as possible.
-    let offset = if largest > most { largest - most } else { (smallest - least).min(0) };
-    if smallest - offset < least {
+    let widest = S::LANES * S::VECTORS;
+    let panels = g.output_channels.div_ceil(widest);
+    let [least, most] = S::Weight::RANGE;
+    let smallest = *task.weights.iter().min()?;
+    let largest = *task.weights.iter().max()?;
+    let is_whole = smallest >= least && largest <= most;
+    let excess = |weight: i16| weight - weight.clamp(least, most);
+    // Groups of weights beyond the type, of all panels at most this many: as counted, they may be fewer.
+    let beyond = |weights: &[i16]| weights.iter().filter(|&&weight| excess(weight) != 0).count();
+    let is_split = is_whole
+        || (excess(smallest) >= least
+            && excess(largest) <= most
+            && beyond(task.weights) <= (groups * panels).div_ceil(8));
+    // Else as little as possible is taken off.
+    let offset = match (is_split, largest > most) {
+        (true, _) => 0,
+        (false, true) => largest - most,
+        (false, false) => smallest - least,
+    };
+    if !is_split && smallest - offset < least {
         return None;
     }
 
-    let widest = S::LANES * S::VECTORS;
     let mut panels = Vec::new();
+    let mut extras = Vec::new();
     let mut lanes: Vec<Option<usize>> = Vec::new();
     let mut packed: Vec<S::Weight> = Vec::new();
     for channel in (0..g.output_channels).step_by(widest) {
         let channels = (g.output_channels - channel).min(widest);
         let vectors = channels.div_ceil(S::LANES);
-        panels.push(Panel {
-            channel,
-            channels,
-            vectors,
-            lane: lanes.len(),
-            weights: packed.len() * size_of::<S::Weight>(),
-        });
         let first_lane = lanes.len();
         lanes.extend(
             (0..vectors * S::LANES).map(|lane| (lane < channels).then_some(channel + lane)),
         );
+        let first_weight = packed.len();
+        let first_extra = extras.len();
         packed.reserve(groups * vectors * S::LANES * S::GROUP);
-        let mut start = 0;
-        for run in &runs {
-            for group in 0..run.groups {
-                for &lane in &lanes[first_lane..] {
-                    for at in group * S::GROUP..(group + 1) * S::GROUP {
+        // The second time what is left beyond the type.
+        for is_second in [false, true].into_iter().take(if is_whole { 1 } else { 2 }) {
+            let part = |weight: i16| match (is_split, is_second) {
+                (true, false) => weight.clamp(least, most),
+                (true, true) => excess(weight),
+                (false, false) => weight - offset,
+                (false, true) => 0,
+            };
+            let mut start = 0;
+            for run in &runs {
+                for group in 0..run.groups {
+                    let before = packed.len();
+                    let taken = group * S::GROUP..run.length.min((group + 1) * S::GROUP);
+                    for &lane in &lanes[first_lane..] {
                         // Beyond the run and beyond the channels weights are zero whatever the code.
-                        let weight = match lane {
-                            Some(channel) if at < run.length => {
-                                let weight = task.weights[channel * taps + start + at];
-                                S::Weight::from_difference(weight - offset as i16)
-                            }
-                            _ => S::Weight::default(),
+                        let Some(channel) = lane else {
+                            packed.extend([S::Weight::default(); 4].iter().take(S::GROUP));
+                            continue;
                         };
-                        packed.push(weight);
+                        let weights = &task.weights[channel * taps + start..][taken.clone()];
+                        packed.extend(weights.iter().map(|&w| S::Weight::from_difference(part(w))));
+                        let rest = S::GROUP - weights.len();
+                        packed.extend([S::Weight::default(); 4].iter().take(rest));
+                    }
+                    if is_second {
+                        if packed[before..].iter().all(|w| *w == S::Weight::default()) {
+                            packed.truncate(before);
+                        } else {
+                            let start = run.start + group * S::GROUP;
+                            extras.push(Extra { tap_y: run.tap_y, start });
+                        }
                     }
                 }
+                start += run.length;
             }
-            start += run.length;
         }
+        panels.push(Panel {
+            channel,
+            channels,
+            vectors,
+            extras: first_extra..extras.len(),
+            lane: first_lane,
+            weights: first_weight * size_of::<S::Weight>(),
+        });
     }
     let requantization = VectorRequantization::new(task.requantization, task.bounds, &lanes);
     let zero_point = i32::from(task.zero_point);
@@ -236,7 +283,8 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
         weights,
         requantization,
         bias,
-        offset,
+        extras,
+        offset: offset.into(),
         is_direct,
         strip,
         row,
@@ -451,22 +499,48 @@ impl Tiles {
             for run in &self.runs {
                 let mut codes = first.add(run.tap_y * strip.row + run.start);
                 for _ in 0..run.groups {
-                    let loaded: [S::Integers; V] =
-                        core::array::from_fn(|v| simd.load(weights.add(v * S::LANES * S::GROUP)));
-                    for (p, sums) in sums.iter_mut().enumerate() {
-                        let group = simd.broadcast(codes.add(p * strip.pixel));
-                        for (sum, &weights) in sums.iter_mut().zip(&loaded) {
-                            *sum = simd.dot(*sum, group, weights);
-                        }
-                    }
+                    multiply::<S, P, V>(simd, &mut sums, codes, strip.pixel, weights);
                     weights = weights.add(V * S::LANES * S::GROUP);
                     codes = codes.add(S::GROUP);
                 }
+            }
+            for extra in &self.extras[panel.extras.clone()] {
+                let codes = first.add(extra.tap_y * strip.row + extra.start);
+                multiply::<S, P, V>(simd, &mut sums, codes, strip.pixel, weights);
+                weights = weights.add(V * S::LANES * S::GROUP);
             }
             let channels = self.geometry.output_channels;
             let output = output.as_mut_ptr().add(pixel * channels + panel.channel);
             let outputs = core::array::from_fn(|p| output.add(p * channels));
             scaler.finish::<S, P, V>(simd, sums, panel.lane, outputs, panel.channels);
+        }
+    }
+}
+
+/// Adds the products of a group of codes of each of `P` pixels and weights for `V` vectors.
+///
+/// # Safety
+///
+/// A group is readable at `codes` and every `pixel` codes from there on, weights for `V` vectors at `weights`.
+#[inline(always)]
+unsafe fn multiply<S: Simd, const P: usize, const V: usize>(
+    simd: S,
+    sums: &mut Sums<S, P, V>,
+    codes: *const S::Code,
+    pixel: usize,
+    weights: *const S::Weight,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut loaded = [simd.splat(0); V];
+        for (v, loaded) in loaded.iter_mut().enumerate() {
+            *loaded = simd.load(weights.add(v * S::LANES * S::GROUP));
+        }
+        for (p, sums) in sums.iter_mut().enumerate() {
+            let group = simd.broadcast(codes.add(p * pixel));
+            for (sum, &weights) in sums.iter_mut().zip(&loaded) {
+                *sum = simd.dot(*sum, group, weights);
+            }
         }
     }
 }

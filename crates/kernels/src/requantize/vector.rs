@@ -291,6 +291,28 @@ impl Scaler for ScalarScaler<'_> {
     }
 }
 
+/// One multiplier for all lanes, for [`Simd::scale_fixed`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Uniform {
+    mantissa: i32,
+    shift: i32,
+}
+
+impl Uniform {
+    /// `None` where the shift is none that vectors take, or where values up to `bound` could overflow.
+    pub fn new(mantissa: i32, shift: i32, bound: u64) -> Option<Self> {
+        let fits = (-30..0).contains(&shift) && bound + (1 << (-shift - 1)) < 1 << 31;
+        fits.then_some(Uniform { mantissa, shift: -shift })
+    }
+
+    /// Scales a vector.
+    #[inline(always)]
+    pub fn scale<S: Simd>(self, simd: S, values: S::Integers) -> S::Integers {
+        let half = simd.splat(1 << (self.shift - 1));
+        simd.scale_fixed(values, simd.splat(self.mantissa), half, simd.splat(self.shift))
+    }
+}
+
 /// Not inlined: the one place that does not need to be fast.
 #[inline(never)]
 fn requantize_each(

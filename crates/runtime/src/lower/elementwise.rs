@@ -77,8 +77,10 @@ pub(super) fn relu(context: Context<'_>, activation: Activation) -> Result<Step,
 }
 
 fn by_table(context: Context<'_>, table: Table) -> Step {
-    let step =
-        context.step("table", move |operands| table.run(operands.inputs.get(0), operands.output));
+    let set = context.instruction_set;
+    let step = context.step_by(set, "table", move |operands| {
+        table.run(set, operands.inputs.get(0), operands.output)
+    });
     Step { packed_bytes: size_of::<Table>(), ..step }
 }
 
@@ -93,8 +95,9 @@ pub(super) fn quantize(context: Context<'_>) -> Result<Step, Error> {
     let same_type = context.input(0).element_type == context.output().element_type;
     let kernel = Requantizer::new(numerics, context.input_codes(0)?, output, same_type)
         .map_err(|error| context.refused(error))?;
-    let step = context.step("requantization", move |operands| {
-        kernel.run(operands.inputs.get(0), operands.output)
+    let set = context.instruction_set;
+    let step = context.step_by(set, "requantization", move |operands| {
+        kernel.run(set, operands.inputs.get(0), operands.output)
     });
     Ok(Step { packed_bytes: size_of::<Requantizer>(), ..step })
 }

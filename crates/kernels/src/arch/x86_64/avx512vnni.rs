@@ -46,6 +46,12 @@ unsafe impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
+    unsafe fn widen(self, codes: *const u8) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(codes.cast())) }
+    }
+
+    #[inline(always)]
     unsafe fn write(self, vector: __m512i, address: *mut i32) {
         // SAFETY: the caller's.
         unsafe { _mm512_storeu_si512(address.cast(), vector) }
@@ -73,6 +79,12 @@ unsafe impl Simd for Avx512Vnni {
     fn add(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: see `vectorize`.
         unsafe { _mm512_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: see `vectorize`.
+        unsafe { _mm512_mullo_epi32(a, b) }
     }
 
     #[inline(always)]

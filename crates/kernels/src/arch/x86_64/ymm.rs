@@ -193,6 +193,12 @@ macro_rules! by_avx2 {
         }
 
         #[inline(always)]
+        unsafe fn widen(self, codes: *const u8) -> __m256i {
+            // SAFETY: the caller's.
+            unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(codes.cast())) }
+        }
+
+        #[inline(always)]
         unsafe fn write(self, vector: __m256i, address: *mut i32) {
             // SAFETY: the caller's.
             unsafe { _mm256_storeu_si256(address.cast(), vector) }
@@ -214,6 +220,12 @@ macro_rules! by_avx2 {
         fn add(self, a: __m256i, b: __m256i) -> __m256i {
             // SAFETY: see `load`.
             unsafe { _mm256_add_epi32(a, b) }
+        }
+
+        #[inline(always)]
+        fn multiply(self, a: __m256i, b: __m256i) -> __m256i {
+            // SAFETY: see `load`.
+            unsafe { _mm256_mullo_epi32(a, b) }
         }
 
         #[inline(always)]
