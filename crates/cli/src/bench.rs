@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io::Write;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use mobileight::{Data, ElementType, Plan, Session, Tensor};
+use mobileight::runtime::{Kernel, roof};
+use mobileight::{Data, ElementType, Plan, Session, Tensor, TensorView};
 use serde::Serialize;
 
 use crate::arguments::{self, Computation};
@@ -35,6 +37,14 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1, value_name = "SEED")]
     seed: u64,
 
+    /// Threads that share each run
+    #[arg(long, default_value = "1", value_name = "N")]
+    threads: NonZero<usize>,
+
+    /// Also the time of each operator, on one thread, against what this machine can do at best
+    #[arg(long)]
+    profile: bool,
+
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -51,7 +61,7 @@ struct Report {
     model: String,
     numerics: &'static str,
     isa: &'static str,
-    threads: u32,
+    threads: usize,
     runs: u32,
     min_ms: f64,
     median_ms: f64,
@@ -60,6 +70,49 @@ struct Report {
     weights_bytes: u64,
     arena_bytes: u64,
     peak_rss_bytes: Option<u64>,
+    multiply_adds: u64,
+    #[serde(flatten)]
+    profile: Option<Profile>,
+}
+
+#[derive(Serialize)]
+struct Profile {
+    /// Multiply-adds a second with all operands in registers; unknown for portable kernels.
+    peak_multiply_adds_per_second: Option<f64>,
+    copied_bytes_per_second: f64,
+    operators: Vec<OperatorTime>,
+    families: Vec<FamilyTime>,
+}
+
+#[derive(Serialize)]
+struct OperatorTime {
+    operator: usize,
+    name: &'static str,
+    kernel: &'static str,
+    isa: &'static str,
+    input: Vec<usize>,
+    output: Vec<usize>,
+    #[serde(flatten)]
+    work: Work,
+}
+
+#[derive(Serialize)]
+struct FamilyTime {
+    kernel: &'static str,
+    #[serde(flatten)]
+    work: Work,
+}
+
+/// Time, and what was done in it.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Work {
+    ms: f64,
+    share: f64,
+    multiply_adds: u64,
+    bytes: u64,
+    /// The share of the time that the machine would need at best: multiply-adds at their peak, or bytes as fast as copied, whichever takes
+    /// longer.
+    of_roof: f64,
 }
 
 pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
@@ -72,7 +125,7 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
         model.plan(options).with_context(|| format!("model {}", arguments.model.display()))?;
     let inputs = random_inputs(&plan, arguments.seed)?;
     let views: Vec<_> = inputs.iter().map(Tensor::view).collect();
-    let mut session = Session::new(Arc::clone(&plan));
+    let mut session = Session::new(Arc::clone(&plan)).threads(arguments.threads);
     for _ in 0..arguments.warm_up {
         session.run(&views)?;
     }
@@ -83,12 +136,17 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
         times.push(start.elapsed());
     }
     times.sort();
+    let memory = peak_resident_bytes();
+    let profile = match arguments.profile {
+        true => Some(profile(&mut session, &views, arguments.runs)?),
+        false => None,
+    };
 
     let report = Report {
         model: arguments.model.to_string_lossy().into_owned(),
         numerics: arguments.computation.numerics.name(),
         isa: plan.instruction_set().name(),
-        threads: 1,
+        threads: arguments.threads.get(),
         runs: arguments.runs,
         min_ms: milliseconds(times[0]),
         median_ms: milliseconds(quantile(&times, 0.5)),
@@ -96,7 +154,9 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
         model_bytes: fs::metadata(&arguments.model)?.len(),
         weights_bytes: plan.packed_bytes() as u64,
         arena_bytes: plan.arena_bytes() as u64,
-        peak_rss_bytes: peak_resident_bytes(),
+        peak_rss_bytes: memory,
+        multiply_adds: plan.layout().total_multiply_adds(plan.graph()),
+        profile,
     };
     if arguments.json {
         serde_json::to_writer_pretty(&mut *out, &report)?;
@@ -105,8 +165,15 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
     }
     writeln!(
         out,
-        "{}: {} numerics, {}, one thread, {} runs",
-        report.model, report.numerics, report.isa, report.runs
+        "{}: {} numerics, {}, {}, {} runs",
+        report.model,
+        report.numerics,
+        report.isa,
+        match report.threads {
+            1 => "one thread".into(),
+            threads => format!("{threads} threads"),
+        },
+        report.runs
     )?;
     let rows = [
         vec!["min".into(), format!("{:.3} ms", report.min_ms)],
@@ -121,7 +188,136 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
         ],
     ];
     write!(out, "{}", text::table(&rows))?;
+    if let Some(profile) = &report.profile {
+        write_profile(profile, &report, out)?;
+    }
     Ok(Outcome::Done)
+}
+
+/// Medians of each operator's times.
+fn profile(session: &mut Session, inputs: &[TensorView<'_>], runs: u32) -> Result<Profile> {
+    let plan = Arc::clone(session.plan());
+    let kernels: Vec<Kernel> = plan.kernels().collect();
+    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); kernels.len()];
+    for _ in 0..runs {
+        for (times, time) in times.iter_mut().zip(session.run_timed(inputs)?) {
+            times.push(time);
+        }
+    }
+    times.iter_mut().for_each(|times| times.sort());
+    let peak = roof::multiply_adds_per_second(plan.instruction_set());
+    let copied = roof::copied_bytes_per_second();
+    let graph = plan.graph();
+    let mut works: Vec<Work> = kernels
+        .iter()
+        .zip(&times)
+        .map(|(kernel, times)| Work {
+            ms: milliseconds(quantile(times, 0.5)),
+            multiply_adds: plan.layout().multiply_adds(graph, kernel.operator),
+            bytes: kernel.bytes,
+            ..Work::default()
+        })
+        .collect();
+    let total: f64 = works.iter().map(|work| work.ms).sum();
+    let mut families: Vec<FamilyTime> = Vec::new();
+    for (work, kernel) in works.iter_mut().zip(&kernels) {
+        let products = peak.map_or(0.0, |peak| work.multiply_adds as f64 / peak);
+        let at_best = 1e3 * products.max(work.bytes as f64 / copied);
+        work.share = work.ms / total;
+        work.of_roof = at_best / work.ms;
+        let family = match families.iter_mut().position(|family| family.kernel == kernel.name) {
+            Some(at) => &mut families[at].work,
+            None => {
+                families.push(FamilyTime { kernel: kernel.name, work: Work::default() });
+                &mut families.last_mut().context("just pushed")?.work
+            }
+        };
+        // Weighted by time: the share of the whole family.
+        let time = family.ms + work.ms;
+        family.of_roof = (family.of_roof * family.ms + at_best) / time;
+        family.ms = time;
+        family.share += work.share;
+        family.multiply_adds += work.multiply_adds;
+        family.bytes += work.bytes;
+    }
+    let shape = |id| plan.shape(id).unwrap_or_default().to_vec();
+    let operators = kernels
+        .iter()
+        .zip(works)
+        .map(|(kernel, work)| {
+            let operator = &graph.operators()[kernel.operator];
+            OperatorTime {
+                operator: kernel.operator,
+                name: operator.kind.name(),
+                kernel: kernel.name,
+                isa: kernel.instruction_set.name(),
+                input: shape(operator.inputs[0]),
+                output: shape(operator.output),
+                work,
+            }
+        })
+        .collect();
+    families.sort_by(|a, b| b.work.ms.total_cmp(&a.work.ms));
+    Ok(Profile {
+        peak_multiply_adds_per_second: peak,
+        copied_bytes_per_second: copied,
+        operators,
+        families,
+    })
+}
+
+fn write_profile(profile: &Profile, report: &Report, out: &mut impl Write) -> Result<()> {
+    let cells = |work: &Work| {
+        let rate = work.multiply_adds as f64 / work.ms / 1e6;
+        [
+            format!("{:.4} ms", work.ms),
+            format!("{:.1} %", 100.0 * work.share),
+            if work.multiply_adds == 0 { "-".into() } else { format!("{rate:.1} GMAC/s") },
+            text::bytes(work.bytes),
+            format!("{:.0} %", 100.0 * work.of_roof),
+        ]
+    };
+    let title = |titles: &[&str]| titles.iter().map(|title| title.to_string()).collect::<Vec<_>>();
+    let mut rows = vec![title(&[
+        "", "operator", "kernel", "for", "input", "output", "time", "share", "rate", "bytes",
+        "of roof",
+    ])];
+    rows.extend(profile.operators.iter().map(|operator| {
+        let mut row = vec![
+            operator.operator.to_string(),
+            operator.name.into(),
+            operator.kernel.into(),
+            operator.isa.into(),
+            text::shape(&operator.input),
+            text::shape(&operator.output),
+        ];
+        row.extend(cells(&operator.work));
+        row
+    }));
+    write!(out, "\n{}", text::table(&rows))?;
+    let mut rows = vec![title(&["kernel", "time", "share", "rate", "bytes", "of roof"])];
+    rows.extend(profile.families.iter().map(|family| {
+        let mut row = vec![family.kernel.to_owned()];
+        row.extend(cells(&family.work));
+        row
+    }));
+    write!(out, "\n{}", text::table(&rows))?;
+    let rate = report.multiply_adds as f64 / report.median_ms / 1e6;
+    writeln!(
+        out,
+        "\nthe roof: the longer of copying the bytes within the caches ({:.0} GB/s) and{}",
+        profile.copied_bytes_per_second / 1e9,
+        match profile.peak_multiply_adds_per_second {
+            Some(peak) => format!(
+                " {} multiply-adds ({:.1} G/s)\nthe whole: {rate:.1} G multiply-adds a second, {:.0} % of that peak",
+                report.isa,
+                peak / 1e9,
+                100.0 * rate * 1e9 / peak
+            ),
+            None => " nothing for multiply-adds, whose peak is unknown here".into(),
+        }
+    )?;
+    Ok(())
 }
 
 /// The smallest time that a share of the sorted times is at most.

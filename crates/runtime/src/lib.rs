@@ -21,10 +21,10 @@ mod tensor;
 pub use error::{Error, Missing};
 pub use graph::{ConstantData, Graph, GraphTensor, Metadata, Normalization, Quantization};
 pub use layout::Layout;
-pub use mobileight_kernels::{InstructionSet, Numerics};
+pub use mobileight_kernels::{InstructionSet, Numerics, roof};
 pub use operator::{
     Activation, Conv2d, DepthwiseConv2d, Operator, OperatorKind, Padding, Pool2d, TensorId,
 };
-pub use plan::{Plan, PlanOptions};
+pub use plan::{Kernel, Plan, PlanOptions};
 pub use session::Session;
 pub use tensor::{Data, DataView, ElementType, Tensor, TensorView};

@@ -242,10 +242,37 @@ impl Plan {
             + self.constants.iter().map(|c| c.len()).sum::<usize>()
     }
 
-    /// For each operator that does work, in order: its position in the graph, the kernel chosen for it, and what that is written for.
-    pub fn kernels(&self) -> impl Iterator<Item = (usize, &'static str, InstructionSet)> + '_ {
-        self.steps.iter().map(|step| (step.operator, step.step.kernel, step.step.instruction_set))
+    /// The kernel of each operator that does work, in order.
+    pub fn kernels(&self) -> impl Iterator<Item = Kernel> + '_ {
+        self.steps.iter().map(|planned| {
+            let size = |id: TensorId| {
+                let elements: usize = self.layout.shapes()[id].iter().product();
+                (elements * self.graph.tensors()[id].element_type.size()) as u64
+            };
+            let read: u64 = planned.step.operands.iter().map(|&id| size(id)).sum();
+            let written = size(self.graph.operators()[planned.operator].output);
+            Kernel {
+                operator: planned.operator,
+                name: planned.step.kernel,
+                instruction_set: planned.step.instruction_set,
+                bytes: read + written + planned.step.packed_bytes as u64,
+            }
+        })
     }
+}
+
+/// What computes an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Kernel {
+    /// The operator's position in the graph.
+    pub operator: usize,
+    /// The kernel's family.
+    pub name: &'static str,
+    /// What its vector code is written for.
+    pub instruction_set: InstructionSet,
+    /// Bytes read and written: operands, output, and packed weights.
+    pub bytes: u64,
 }
 
 /// The instruction set asked for, or the fastest; refused when the CPU lacks it.

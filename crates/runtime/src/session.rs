@@ -1,20 +1,24 @@
-//! A session: one thread's memory for running a plan.
+//! A session: the memory for running a plan once at a time.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mobileight_kernels::bytes::{self, AlignedBytes, flip_sign};
+use mobileight_kernels::crew::{Crew, Part, Split};
 
 use crate::lower::{Inputs, Operands};
-use crate::plan::Location;
+use crate::plan::{Location, PlannedStep};
 use crate::{Data, DataView, Error, Plan, Tensor, TensorId, TensorView};
 
 /// Runs a [`Plan`] in an arena of its own. `run` allocates nothing.
 pub struct Session {
     plan: Arc<Plan>,
     arena: AlignedBytes,
-    scratch: AlignedBytes,
+    /// Working memory of each thread.
+    scratch: Vec<AlignedBytes>,
+    /// How each step is shared between the threads.
+    splits: Vec<Split>,
     outputs: Vec<Tensor>,
     has_run: bool,
 }
@@ -37,11 +41,26 @@ impl Session {
         };
         Session {
             arena: AlignedBytes::zeroed(plan.arena_bytes()),
-            scratch: AlignedBytes::zeroed(plan.scratch_bytes()),
+            scratch: vec![AlignedBytes::zeroed(plan.scratch_bytes())],
+            splits: split(&plan, 1),
             outputs: graph.outputs().iter().map(empty).collect(),
             has_run: false,
             plan,
         }
+    }
+
+    /// Shares each run between this many threads: the one that calls [`run`](Session::run), and helpers from the rayon pool it runs in,
+    /// the global one outside of any. Results are the same for any number.
+    ///
+    /// Helpers spin between operators, which take microseconds: give a session no more threads than there are idle cores, and to many
+    /// inferences at once a session of one thread each. A run never waits for helpers to start, but before it returns for
+    /// those tasks of its own that a busy pool has not come to yet.
+    #[cfg(feature = "rayon")]
+    pub fn threads(mut self, threads: std::num::NonZero<usize>) -> Self {
+        let scratch = || AlignedBytes::zeroed(self.plan.scratch_bytes());
+        self.scratch = (0..threads.get()).map(|_| scratch()).collect();
+        self.splits = split(&self.plan, threads.get());
+        self
     }
 
     /// The plan that this session runs.
@@ -56,31 +75,39 @@ impl Session {
     /// An input of the wrong element type, shape or range is refused, with what was expected. Quantized inputs take codes:
     /// `round(real value / scale) + zero point`, clamped to the element type; a cast or a fixed factor of 127 is not that.
     pub fn run(&mut self, inputs: &[TensorView<'_>]) -> Result<&[Tensor], Error> {
-        self.run_observed(inputs, |_| ())
+        let plan = Arc::clone(&self.plan);
+        self.write_inputs(inputs)?;
+        let work = |part: Part<'_>, scratch: &mut [u8]| run_part(&plan, part, scratch);
+        let crew = Crew::new(&mut self.arena, &self.splits, work);
+        help(&crew, &mut self.scratch);
+        crew.finish()?;
+        Ok(self.read_outputs())
     }
 
-    /// Runs, and tells for each of [`Plan::kernels`] how long it took.
+    /// Runs on the calling thread alone, and tells for each of [`Plan::kernels`] how long it took.
     ///
     /// # Errors
     ///
     /// Those of [`run`](Session::run).
     pub fn run_timed(&mut self, inputs: &[TensorView<'_>]) -> Result<Vec<Duration>, Error> {
-        let mut times = Vec::with_capacity(self.plan.steps.len());
-        // The first step has the inputs' copying in its time.
+        let plan = Arc::clone(&self.plan);
+        self.write_inputs(inputs)?;
+        let mut times = Vec::with_capacity(plan.steps.len());
         let mut last = Instant::now();
-        self.run_observed(inputs, |_| {
+        for (step, planned) in plan.steps.iter().enumerate() {
+            let (before, rest) = self.arena.split_at_mut(planned.output.start);
+            let (output, after) = rest.split_at_mut(planned.output.len());
+            let part = Part { step, before, after, start: 0, output };
+            run_part(&plan, part, &mut self.scratch[0])?;
             let now = Instant::now();
             times.push(now - last);
             last = now;
-        })?;
+        }
+        self.read_outputs();
         Ok(times)
     }
 
-    fn run_observed(
-        &mut self,
-        inputs: &[TensorView<'_>],
-        mut after_step: impl FnMut(usize),
-    ) -> Result<&[Tensor], Error> {
+    fn write_inputs(&mut self, inputs: &[TensorView<'_>]) -> Result<(), Error> {
         self.has_run = false;
         let plan = Arc::clone(&self.plan);
         let ids = plan.graph().inputs();
@@ -90,32 +117,16 @@ impl Session {
         for (index, (&id, input)) in ids.iter().zip(inputs).enumerate() {
             self.write_input(index, id, *input)?;
         }
-        for (at, planned) in plan.steps.iter().enumerate() {
-            let (before, rest) = self.arena.split_at_mut(planned.output.start);
-            let (output, after) = rest.split_at_mut(planned.output.len());
-            let inputs = Inputs {
-                before,
-                after,
-                after_start: planned.output.end,
-                constants: &plan.constants,
-                locations: &planned.inputs,
-            };
-            let scratch = &mut self.scratch[..planned.step.scratch_bytes];
-            (planned.step.run)(&mut Operands { inputs, output, scratch }).map_err(|error| {
-                Error::InvalidOperator {
-                    index: planned.operator,
-                    operator: plan.graph().operators()[planned.operator].kind.name(),
-                    reason: error.to_string(),
-                }
-            })?;
-            after_step(at);
-        }
-        for (at, &id) in plan.graph().outputs().iter().enumerate() {
-            let source = locate(&plan, &self.arena, id).unwrap_or_default();
+        Ok(())
+    }
+
+    fn read_outputs(&mut self) -> &[Tensor] {
+        for (at, &id) in self.plan.graph().outputs().iter().enumerate() {
+            let source = locate(&self.plan, &self.arena, id).unwrap_or_default();
             read(source, &mut self.outputs[at].data);
         }
         self.has_run = true;
-        Ok(&self.outputs)
+        &self.outputs
     }
 
     /// The outputs of the last run; zeros before the first.
@@ -203,6 +214,63 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// How each step is shared between threads. Where there are many units, into more parts than threads: then none waits long.
+fn split(plan: &Plan, threads: usize) -> Vec<Split> {
+    let split = |planned: &PlannedStep| {
+        let output = planned.output.clone();
+        let Some(unit) = planned.step.unit else { return Split::new(output, 1, 1) };
+        const FEW: usize = 16;
+        let units = output.len().div_ceil(unit.max(1));
+        let parts = match units / threads {
+            _ if threads == 1 => 1,
+            0..FEW => threads,
+            _ => 4 * threads,
+        };
+        Split::new(output, unit, parts)
+    };
+    plan.steps.iter().map(split).collect()
+}
+
+/// All threads to work, the calling one with the first scratch.
+fn help<E: Send, W>(crew: &Crew<'_, E, W>, scratch: &mut [AlignedBytes])
+where
+    W: Fn(Part<'_>, &mut [u8]) -> Result<(), E> + Sync,
+{
+    let Some((own, others)) = scratch.split_first_mut() else { return };
+    #[cfg(feature = "rayon")]
+    if !others.is_empty() {
+        rayon::in_place_scope(|scope| {
+            for scratch in others {
+                scope.spawn(|_| crew.help(scratch));
+            }
+            crew.help(own);
+        });
+        return;
+    }
+    #[cfg(not(feature = "rayon"))]
+    let _ = others;
+    crew.help(own);
+}
+
+/// One part of one step.
+fn run_part(plan: &Plan, part: Part<'_>, scratch: &mut [u8]) -> Result<(), Error> {
+    let planned = &plan.steps[part.step];
+    let inputs = Inputs {
+        before: part.before,
+        after: part.after,
+        after_start: planned.output.end,
+        constants: &plan.constants,
+        locations: &planned.inputs,
+    };
+    let scratch = &mut scratch[..planned.step.scratch_bytes];
+    let mut operands = Operands { inputs, start: part.start, output: part.output, scratch };
+    (planned.step.run)(&mut operands).map_err(|error| Error::InvalidOperator {
+        index: planned.operator,
+        operator: plan.graph().operators()[planned.operator].kind.name(),
+        reason: error.to_string(),
+    })
 }
 
 fn locate<'a>(plan: &'a Plan, arena: &'a [u8], id: TensorId) -> Option<&'a [u8]> {

@@ -106,9 +106,16 @@ impl Columns {
         self.geometry.input[1] * self.geometry.input_channels
     }
 
-    /// Computes output rows, counted through all images; lengths were checked by the caller.
-    pub fn run(&self, input: &[u8], first_row: usize, output: &mut [u8], scratch: &mut [u8]) {
+    /// A band of output rows.
+    pub fn unit(&self) -> usize {
+        self.band * self.geometry.output_row()
+    }
+
+    /// Computes a part of the output; lengths were checked by the caller.
+    pub fn run(&self, input: &[u8], start: usize, output: &mut [u8], scratch: &mut [u8]) {
         assert_eq!(scratch.len(), self.scratch_bytes());
+        // Rows are counted through all images.
+        let first_row = start / self.geometry.output_row();
         with_scaler!(&self.requantization, |scaler| {
             let task = Multiply { columns: self, scaler, input, first_row, output, scratch };
             assert!(self.instruction_set.run(task).is_ok(), "packed on another CPU");

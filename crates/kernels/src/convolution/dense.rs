@@ -1,7 +1,7 @@
 //! Convolution over all input channels, as products of gathered patches and weight rows.
 
 use super::tiles::Tiles;
-use super::{Geometry, accumulator_bounds, check_buffers, check_scratch, length};
+use super::{Geometry, accumulator_bounds, check_part, check_scratch, length};
 use crate::bytes;
 use crate::error::check_length;
 use crate::requantize::{Requantization, Requantize, with_arithmetic};
@@ -118,17 +118,43 @@ impl Convolution {
         }
     }
 
-    /// Runs on codes in NHWC order. `scratch` is aligned for `i32` and as long as [`scratch_bytes`](Convolution::scratch_bytes).
+    /// Bytes of the smallest part of the output that can be computed by itself.
+    pub fn unit(&self) -> usize {
+        match &self.kernel {
+            Kernel::Portable(_) => self.geometry.output_channels,
+            Kernel::Vector(tiles) => tiles.unit(),
+        }
+    }
+
+    /// Runs on codes in NHWC order. `scratch` is aligned for `i32` and as long as
+    /// [`scratch_bytes`](Convolution::scratch_bytes).
     ///
     /// # Errors
     ///
     /// [`Error::Length`] when a slice does not fit, [`Error::Parameter`] for a scratch that is not aligned.
     pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8]) -> Result<(), Error> {
-        check_buffers(&self.geometry, input, output)?;
+        check_length("output", output.len(), self.geometry.output_length()?)?;
+        self.run_part(input, 0, output, scratch)
+    }
+
+    /// Computes a part of the output, which starts at `start` and is made of whole [`units`](Convolution::unit); its last may be the
+    /// output's rest.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Convolution::run), and [`Error::Parameter`] for a part that is none.
+    pub fn run_part(
+        &self,
+        input: &[u8],
+        start: usize,
+        output: &mut [u8],
+        scratch: &mut [u8],
+    ) -> Result<(), Error> {
+        check_part(&self.geometry, self.unit(), input, start, output)?;
         check_scratch(scratch, self.scratch_bytes())?;
         match &self.kernel {
-            Kernel::Portable(portable) => portable.run(input, output, scratch),
-            Kernel::Vector(tiles) => tiles.run(input, output, scratch),
+            Kernel::Portable(portable) => portable.run(input, start, output, scratch),
+            Kernel::Vector(tiles) => tiles.run(input, start, output, scratch),
         }
         Ok(())
     }
@@ -145,10 +171,11 @@ impl Portable {
         PIXELS * self.row * size_of::<i16>()
     }
 
-    fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+    fn run(&self, input: &[u8], start: usize, output: &mut [u8], scratch: &mut [u8]) {
+        let first = start / self.geometry.output_channels;
         let patches = bytes::from_bytes_mut::<i16>(scratch).unwrap_or_default();
         with_arithmetic!(self.requantization, |arithmetic, multipliers| {
-            self.run_with(*arithmetic, multipliers, input, output, patches)
+            self.run_with(*arithmetic, multipliers, input, first, output, patches)
         });
     }
 
@@ -157,6 +184,7 @@ impl Portable {
         requantize: R,
         multipliers: &[R::Multiplier],
         input: &[u8],
+        first: usize,
         output: &mut [u8],
         patches: &mut [i16],
     ) {
@@ -167,7 +195,7 @@ impl Portable {
             let pixels = output.len() / channels;
             for at in 0..pixels {
                 let patch = &mut patches[at * self.row..][..self.row];
-                self.gather(input, tile * PIXELS + at, patch);
+                self.gather(input, first + tile * PIXELS + at, patch);
             }
             let patches = core::array::from_fn(|p| &patches[p * self.row..][..self.row]);
             let rows = self.weights.chunks_exact(self.row);

@@ -1,7 +1,7 @@
 //! Convolution of each channel by itself.
 
 use super::columns::Columns;
-use super::{Geometry, accumulator_bounds, check_buffers, check_scratch, length};
+use super::{Geometry, accumulator_bounds, check_part, check_scratch, length};
 use crate::error::check_length;
 use crate::requantize::{Requantization, Requantize, with_arithmetic};
 use crate::{Error, InstructionSet};
@@ -117,6 +117,14 @@ impl DepthwiseConvolution {
         }
     }
 
+    /// Bytes of the smallest part of the output that can be computed by itself.
+    pub fn unit(&self) -> usize {
+        match &self.kernel {
+            Kernel::Portable(_) => self.geometry.output_channels,
+            Kernel::Vector(columns) => columns.unit(),
+        }
+    }
+
     /// Runs on codes in NHWC order. `scratch` is aligned for `i32` and as long as
     /// [`scratch_bytes`](DepthwiseConvolution::scratch_bytes).
     ///
@@ -124,11 +132,28 @@ impl DepthwiseConvolution {
     ///
     /// [`Error::Length`] when a slice does not fit, [`Error::Parameter`] for a scratch that is not aligned.
     pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8]) -> Result<(), Error> {
-        check_buffers(&self.geometry, input, output)?;
+        check_length("output", output.len(), self.geometry.output_length()?)?;
+        self.run_part(input, 0, output, scratch)
+    }
+
+    /// Computes a part of the output, which starts at `start` and is made of whole [`units`](DepthwiseConvolution::unit); its last may be the
+    /// output's rest.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](DepthwiseConvolution::run), and [`Error::Parameter`] for a part that is none.
+    pub fn run_part(
+        &self,
+        input: &[u8],
+        start: usize,
+        output: &mut [u8],
+        scratch: &mut [u8],
+    ) -> Result<(), Error> {
+        check_part(&self.geometry, self.unit(), input, start, output)?;
         check_scratch(scratch, self.scratch_bytes())?;
         match &self.kernel {
-            Kernel::Portable(portable) => portable.run(input, output),
-            Kernel::Vector(columns) => columns.run(input, 0, output, scratch),
+            Kernel::Portable(portable) => portable.run(input, start, output),
+            Kernel::Vector(columns) => columns.run(input, start, output, scratch),
         }
         Ok(())
     }
@@ -141,9 +166,10 @@ impl Portable {
             + self.requantization.bytes()
     }
 
-    fn run(&self, input: &[u8], output: &mut [u8]) {
+    fn run(&self, input: &[u8], start: usize, output: &mut [u8]) {
+        let first = start / self.geometry.output_channels;
         with_arithmetic!(self.requantization, |arithmetic, multipliers| {
-            self.run_with(*arithmetic, multipliers, input, output)
+            self.run_with(*arithmetic, multipliers, input, first, output)
         });
     }
 
@@ -152,25 +178,20 @@ impl Portable {
         requantize: R,
         multipliers: &[R::Multiplier],
         input: &[u8],
+        first: usize,
         output: &mut [u8],
     ) {
         let g = &self.geometry;
         let image_length = g.input[0] * g.input[1] * g.input_channels;
-        let mut pixels = output.chunks_exact_mut(g.output_channels);
-        for image in input.chunks_exact(image_length) {
-            for y in 0..g.output[0] {
-                for x in 0..g.output[1] {
-                    let Some(pixel) = pixels.next() else { return };
-                    for (block, codes) in pixel.chunks_mut(CHANNELS).enumerate() {
-                        let first = block * CHANNELS;
-                        let sums = self.accumulate(image, [y, x], first, codes.len());
-                        let multipliers = &multipliers[first..][..codes.len()];
-                        for ((code, &sum), &multiplier) in
-                            codes.iter_mut().zip(&sums).zip(multipliers)
-                        {
-                            *code = requantize.requantize(sum, multiplier);
-                        }
-                    }
+        for (pixel, output) in (first..).zip(output.chunks_exact_mut(g.output_channels)) {
+            let (row, x) = (pixel / g.output[1], pixel % g.output[1]);
+            let image = &input[row / g.output[0] * image_length..][..image_length];
+            for (block, codes) in output.chunks_mut(CHANNELS).enumerate() {
+                let first = block * CHANNELS;
+                let sums = self.accumulate(image, [row % g.output[0], x], first, codes.len());
+                let multipliers = &multipliers[first..][..codes.len()];
+                for ((code, &sum), &multiplier) in codes.iter_mut().zip(&sums).zip(multipliers) {
+                    *code = requantize.requantize(sum, multiplier);
                 }
             }
         }

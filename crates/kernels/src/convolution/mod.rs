@@ -130,9 +130,25 @@ fn accumulator_bounds<'a>(
     bias.iter().enumerate().map(bound).collect()
 }
 
-fn check_buffers(geometry: &Geometry, input: &[u8], output: &[u8]) -> Result<(), Error> {
+/// Checks the whole input and a part of the output, which starts at a unit and ends at one or at the output's end.
+fn check_part(
+    geometry: &Geometry,
+    unit: usize,
+    input: &[u8],
+    start: usize,
+    output: &[u8],
+) -> Result<(), Error> {
     check_length("input", input.len(), geometry.input_length()?)?;
-    check_length("output", output.len(), geometry.output_length()?)
+    let whole = geometry.output_length()?;
+    let end = start.saturating_add(output.len());
+    let is_border = |at: usize| at.is_multiple_of(unit) || at == whole;
+    if end <= whole && is_border(start) && is_border(end) {
+        return Ok(());
+    }
+    Err(Error::Parameter {
+        what: "part",
+        reason: format!("{start}..{end} is not made of units of {unit} within {whole}"),
+    })
 }
 
 fn check_scratch(scratch: &[u8], expected: usize) -> Result<(), Error> {

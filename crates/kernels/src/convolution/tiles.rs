@@ -124,11 +124,21 @@ impl Tiles {
         self.sums_bytes() + if self.is_direct { 0 } else { copied }
     }
 
-    /// Runs; lengths were checked by the caller.
-    pub fn run(&self, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+    /// A row of output pixels; where they are one row anyway, a pixel; where it is one pixel, a panel.
+    pub fn unit(&self) -> usize {
+        let g = &self.geometry;
+        match g.is_pointwise() {
+            true if g.output[1] == 1 => self.panels[0].channels,
+            true => g.output_channels,
+            false => g.output_row(),
+        }
+    }
+
+    /// Computes a part of the output; lengths were checked by the caller.
+    pub fn run(&self, input: &[u8], start: usize, output: &mut [u8], scratch: &mut [u8]) {
         assert_eq!(scratch.len(), self.scratch_bytes());
         with_scaler!(&self.requantization, |scaler| {
-            let task = Multiply { tiles: self, scaler, input, output, scratch };
+            let task = Multiply { tiles: self, scaler, input, start, output, scratch };
             assert!(self.instruction_set.run(task).is_ok(), "packed on another CPU");
         });
     }
@@ -296,6 +306,7 @@ struct Multiply<'a, R> {
     tiles: &'a Tiles,
     scaler: R,
     input: &'a [u8],
+    start: usize,
     output: &'a mut [u8],
     scratch: &'a mut [u8],
 }
@@ -310,6 +321,8 @@ struct Strip<'a, C> {
     /// Codes from a row of the window to the next.
     row: usize,
     pixels: usize,
+    /// The output's first channel.
+    channel: usize,
     /// For each pixel what the offset of the weights adds; empty when there is no offset.
     sums: &'a [i32],
 }
@@ -317,38 +330,49 @@ struct Strip<'a, C> {
 impl<R: Scaler> Task for Multiply<'_, R> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Multiply { tiles, scaler, input, output, scratch } = self;
+        let Multiply { tiles, scaler, input, start, output, scratch } = self;
         let g = &tiles.geometry;
         let depth = g.input_channels;
         let image_length = g.input[0] * g.input[1] * depth;
-        let (sums, rows) = scratch.split_at_mut(tiles.sums_bytes());
+        let (sums, codes) = scratch.split_at_mut(tiles.sums_bytes());
         let sums = from_bytes_mut::<i32>(sums).unwrap_or_default();
-        let rows = from_bytes_mut::<S::Code>(rows).unwrap_or_default();
-        for image in 0..g.batch {
+        let copied = from_bytes_mut::<S::Code>(codes).unwrap_or_default();
+        // What was asked for: some rows, counted through all images, or some pixels of one row, or some panels of one pixel.
+        let channels = g.output_channels;
+        let (first, last) = (start / channels, (start + output.len()).div_ceil(channels));
+        let (rows, columns) = match g.is_pointwise() {
+            true => (0..1, first..last),
+            false => (first / g.output[1]..last / g.output[1], 0..g.output[1]),
+        };
+        let channel = start % channels;
+        let own = channel..channel + output.len();
+        let panels =
+            tiles.panels.iter().filter(|panel| g.output[1] > 1 || own.contains(&panel.channel));
+        for row in rows {
+            let (image, y) = (row / g.output[0], row % g.output[0]);
             let image_codes = &input[image * image_length..][..image_length];
-            for y in 0..g.output[0] {
-                for x in (0..g.output[1]).step_by(tiles.strip) {
-                    let pixels = (g.output[1] - x).min(tiles.strip);
-                    let (codes, pixel) = if tiles.is_direct {
-                        // The output's pixels are the input's.
-                        let codes = &image_codes[(y * g.input[1] + x) * depth..][..pixels * depth];
-                        (codes.as_ptr().cast(), depth)
-                    } else {
-                        tiles.copy_rows(image_codes, [y, x], pixels, rows);
-                        (rows.as_ptr(), g.stride[1] * depth)
-                    };
-                    let mut strip = Strip { codes, pixel, row: tiles.row, pixels, sums: &[] };
-                    if tiles.offset != 0 {
-                        // SAFETY: `codes` spans the strip's windows: in the input, checked above, or in the copied rows.
-                        unsafe { tiles.sum(strip, &mut sums[..pixels]) };
-                        strip.sums = &sums[..pixels];
-                    }
-                    let first = ((image * g.output[0] + y) * g.output[1] + x) * g.output_channels;
-                    let output = &mut output[first..][..pixels * g.output_channels];
-                    for panel in &tiles.panels {
-                        // SAFETY: as above, and `output` holds all channels of the strip's pixels.
-                        unsafe { tiles.panel(simd, scaler, panel, strip, output) };
-                    }
+            for x in columns.clone().step_by(tiles.strip) {
+                let pixels = (columns.end - x).min(tiles.strip);
+                let (codes, pixel) = if tiles.is_direct {
+                    // The output's pixels are the input's.
+                    let codes = &image_codes[(y * g.input[1] + x) * depth..][..pixels * depth];
+                    (codes.as_ptr().cast(), depth)
+                } else {
+                    tiles.copy_rows(image_codes, [y, x], pixels, copied);
+                    (copied.as_ptr(), g.stride[1] * depth)
+                };
+                let mut strip = Strip { codes, pixel, row: tiles.row, pixels, channel, sums: &[] };
+                if tiles.offset != 0 {
+                    // SAFETY: `codes` spans the strip's windows: in the input, checked above, or in the copied rows.
+                    unsafe { tiles.sum(strip, &mut sums[..pixels]) };
+                    strip.sums = &sums[..pixels];
+                }
+                let first = (row * g.output[1] + x) * channels + channel - start;
+                let length = (pixels * channels).min(output.len());
+                let output = &mut output[first..][..length];
+                for panel in panels.clone() {
+                    // SAFETY: as above, and `output` holds all channels of the strip's pixels, or the panels of the one pixel.
+                    unsafe { tiles.panel(simd, scaler, panel, strip, output) };
                 }
             }
         }
@@ -413,7 +437,7 @@ impl Tiles {
     ///
     /// # Safety
     ///
-    /// The strip's windows are readable, up to whole groups; `output` holds all channels of its pixels.
+    /// The strip's windows are readable, up to whole groups; `output` holds the panel's channels of its pixels.
     #[inline(always)]
     unsafe fn panel<S: Simd, R: Scaler>(
         &self,
@@ -510,7 +534,7 @@ impl Tiles {
                 weights = weights.add(V * S::LANES * S::GROUP);
             }
             let channels = self.geometry.output_channels;
-            let output = output.as_mut_ptr().add(pixel * channels + panel.channel);
+            let output = output.as_mut_ptr().add(pixel * channels + panel.channel - strip.channel);
             let outputs = core::array::from_fn(|p| output.add(p * channels));
             scaler.finish::<S, P, V>(simd, sums, panel.lane, outputs, panel.channels);
         }

@@ -43,8 +43,10 @@ fn dense(
         operands: vec![context.operator().inputs[0]],
         packed_bytes: kernel.packed_bytes(),
         scratch_bytes: kernel.scratch_bytes(),
+        unit: Some(kernel.unit()),
         ..context.step_by(kernel.instruction_set(), "convolution", move |operands| {
-            kernel.run(operands.inputs.get(0), operands.output, operands.scratch)
+            let input = operands.inputs.get(0);
+            kernel.run_part(input, operands.start, operands.output, operands.scratch)
         })
     })
 }
@@ -71,8 +73,10 @@ pub(super) fn depthwise_conv2d(
         operands: vec![context.operator().inputs[0]],
         packed_bytes: kernel.packed_bytes(),
         scratch_bytes: kernel.scratch_bytes(),
+        unit: Some(kernel.unit()),
         ..context.step_by(kernel.instruction_set(), "depthwise convolution", move |operands| {
-            kernel.run(operands.inputs.get(0), operands.output, operands.scratch)
+            let input = operands.inputs.get(0);
+            kernel.run_part(input, operands.start, operands.output, operands.scratch)
         })
     })
 }

@@ -29,6 +29,8 @@ pub(crate) struct Step {
     pub packed_bytes: usize,
     /// Bytes of working memory.
     pub scratch_bytes: usize,
+    /// Bytes of the smallest part of the output that a call can compute by itself; all of it for most kernels.
+    pub unit: Option<usize>,
     /// The call.
     pub run: Call,
 }
@@ -38,6 +40,8 @@ type Call = Box<dyn Fn(&mut Operands<'_>) -> Result<(), kernels::Error> + Send +
 /// The memory of one call: 8-bit tensors as codes (see [`mobileight_kernels`]), others in native byte order.
 pub(crate) struct Operands<'a> {
     pub inputs: Inputs<'a>,
+    /// Where in the whole output this part starts.
+    pub start: usize,
     pub output: &'a mut [u8],
     pub scratch: &'a mut [u8],
 }
@@ -249,6 +253,7 @@ impl<'a> Context<'a> {
             operands: self.operator().inputs.clone(),
             packed_bytes: 0,
             scratch_bytes: 0,
+            unit: None,
             run: Box::new(run),
         }
     }

@@ -1,0 +1,259 @@
+//! Several threads on one sequence of steps.
+//!
+//! Each step writes one range of a common memory, in parts, and reads what lies around that range. A crew's threads claim parts one by
+//! one; a step begins when all parts of the one before are done. Nobody waits for a thread that has not come yet: whoever is there
+//! does all the work. Between steps threads spin, because a step takes microseconds.
+
+use core::hint::spin_loop;
+use core::marker::PhantomData;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::thread::yield_now;
+
+/// Looks at the state before a thread offers its core to others.
+const SPINS: u32 = 1 << 12;
+
+/// Where a step writes, cut into parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    output: Range<usize>,
+    /// The end of each part, counted from the start of the output.
+    ends: Vec<usize>,
+}
+
+impl Split {
+    /// Cuts an output into at most `parts` parts of about the same length, between units of `unit` bytes.
+    pub fn new(output: Range<usize>, unit: usize, parts: usize) -> Self {
+        let length = output.len();
+        let units = length.div_ceil(unit.max(1));
+        let parts = parts.clamp(1, units.max(1));
+        let end = |part: usize| ((part + 1) * units / parts).saturating_mul(unit).min(length);
+        let mut ends: Vec<usize> = (0..parts - 1).map(end).collect();
+        ends.push(length);
+        Split { output, ends }
+    }
+
+    fn part(&self, part: usize) -> Range<usize> {
+        let start = part.checked_sub(1).map_or(0, |before| self.ends[before]);
+        start..self.ends[part]
+    }
+
+    fn check(&self, memory: usize) {
+        let is_inside = self.output.start <= self.output.end && self.output.end <= memory;
+        assert!(is_inside && self.ends.is_sorted() && self.ends.last() == Some(&self.output.len()));
+    }
+}
+
+/// A part of a step, given to one thread.
+#[derive(Debug)]
+pub struct Part<'a> {
+    /// The step's position.
+    pub step: usize,
+    /// The memory before the step's whole output.
+    pub before: &'a [u8],
+    /// The memory after it.
+    pub after: &'a [u8],
+    /// Where in the output the part starts.
+    pub start: usize,
+    /// The part's own memory.
+    pub output: &'a mut [u8],
+}
+
+/// Threads' common view of a run through all steps.
+pub struct Crew<'a, E, W> {
+    memory: *mut u8,
+    length: usize,
+    steps: &'a [Split],
+    work: W,
+    /// The current step in the upper half, the next part to be claimed in the lower.
+    claim: AtomicU64,
+    /// Parts of the current step that are done.
+    done: AtomicUsize,
+    has_failed: AtomicBool,
+    error: Mutex<Option<E>>,
+    borrowed: PhantomData<&'a mut [u8]>,
+}
+
+// SAFETY: the memory is borrowed for the crew's life, and its bytes are handed out to one thread at a time: see `help`.
+unsafe impl<E: Send, W: Sync> Sync for Crew<'_, E, W> {}
+
+impl<'a, E: Send, W: Fn(Part<'_>, &mut [u8]) -> Result<(), E> + Sync> Crew<'a, E, W> {
+    /// Prepares a run of `work` on each part of each step.
+    ///
+    /// # Panics
+    ///
+    /// When a step's output is not within the memory.
+    pub fn new(memory: &'a mut [u8], steps: &'a [Split], work: W) -> Self {
+        steps.iter().for_each(|step| step.check(memory.len()));
+        Crew {
+            memory: memory.as_mut_ptr(),
+            length: memory.len(),
+            steps,
+            work,
+            claim: AtomicU64::new(0),
+            done: AtomicUsize::new(0),
+            has_failed: AtomicBool::new(false),
+            error: Mutex::new(None),
+            borrowed: PhantomData,
+        }
+    }
+
+    /// Works until all steps are done, or one has failed. `scratch` is the calling thread's own working memory.
+    pub fn help(&self, scratch: &mut [u8]) {
+        let mut idle = 0;
+        while !self.has_failed.load(Ordering::Relaxed) {
+            // Acquires what the steps before have written.
+            let claim = self.claim.load(Ordering::Acquire);
+            let (step, part) = ((claim >> 32) as usize, claim as u32 as usize);
+            let Some(split) = self.steps.get(step) else { return };
+            if part == split.ends.len() {
+                idle += 1;
+                if idle % SPINS == 0 {
+                    yield_now()
+                } else {
+                    spin_loop()
+                }
+                continue;
+            }
+            let (taken, relaxed) = (Ordering::AcqRel, Ordering::Relaxed);
+            if self.claim.compare_exchange_weak(claim, claim + 1, taken, relaxed).is_err() {
+                continue;
+            }
+            idle = 0;
+            let failure = FailureOnUnwind(&self.has_failed);
+            let result = (self.work)(self.part(step, part), scratch);
+            core::mem::forget(failure);
+            if let Err(error) = result {
+                if let Ok(mut first) = self.error.lock() {
+                    first.get_or_insert(error);
+                }
+                self.has_failed.store(true, Ordering::Relaxed);
+                return;
+            }
+            // Whoever does the last part has acquired the others', and releases them all.
+            if self.done.fetch_add(1, Ordering::AcqRel) + 1 == split.ends.len() {
+                self.done.store(0, Ordering::Relaxed);
+                self.claim.store((step as u64 + 1) << 32, Ordering::Release);
+            }
+        }
+    }
+
+    /// The result of all threads' work, when none works any more.
+    ///
+    /// # Errors
+    ///
+    /// The first error of a part.
+    pub fn finish(self) -> Result<(), E> {
+        let error = self.error.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        error.map_or(Ok(()), Err)
+    }
+
+    /// The memory of a part.
+    fn part(&self, step: usize, part: usize) -> Part<'_> {
+        let split = &self.steps[step];
+        let Range { start, end } = split.output;
+        let range = split.part(part);
+        // SAFETY: within the memory, as checked; no other thread has this part, for each is claimed once, the parts of a step do not
+        // overlap each other nor what is read around them, and parts of different steps are not worked on at the same time.
+        unsafe {
+            let at = |from: usize, to: usize| {
+                core::slice::from_raw_parts(self.memory.add(from), to - from)
+            };
+            let own = self.memory.add(start + range.start);
+            Part {
+                step,
+                before: at(0, start),
+                after: at(end, self.length),
+                start: range.start,
+                output: core::slice::from_raw_parts_mut(own, range.len()),
+            }
+        }
+    }
+}
+
+/// Lets the others stop when a thread unwinds.
+struct FailureOnUnwind<'a>(&'a AtomicBool);
+
+impl Drop for FailureOnUnwind<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steps that each add up what the step before wrote.
+    fn run(threads: usize, steps: &[Split], memory: &mut [u8]) -> Result<(), String> {
+        let work = |part: Part<'_>, scratch: &mut [u8]| {
+            scratch[0] = scratch[0].wrapping_add(1);
+            if part.step == 77 {
+                return Err(format!("step {}", part.step));
+            }
+            let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |sum, &byte| sum.wrapping_add(byte));
+            let around = sum(part.before).wrapping_add(sum(part.after));
+            for (at, byte) in part.output.iter_mut().enumerate() {
+                *byte = around.wrapping_mul(31).wrapping_add((part.start + at) as u8);
+            }
+            Ok(())
+        };
+        let crew = Crew::new(memory, steps, work);
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(|| crew.help(&mut [0]));
+            }
+            crew.help(&mut [0]);
+        });
+        crew.finish()
+    }
+
+    fn steps(count: usize) -> Vec<Split> {
+        let step = |at: usize| {
+            let start = at * 37 % 150;
+            Split::new(start..start + 1 + at * 53 % 90, 1 + at % 5, 1 + at % 7)
+        };
+        (0..count).map(step).collect()
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bytes() {
+        let steps = steps(if cfg!(miri) { 12 } else { 60 });
+        let expected = {
+            let mut memory = [1; 256];
+            run(1, &steps, &mut memory).unwrap();
+            memory
+        };
+        for threads in [2, 3, 8] {
+            for _ in 0..if cfg!(miri) { 2 } else { 200 } {
+                let mut memory = [1; 256];
+                run(threads, &steps, &mut memory).unwrap();
+                assert_eq!(memory, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn errors_stop_all_threads() {
+        for threads in 1..4 {
+            let error = run(threads, &steps(90), &mut [1; 256]).unwrap_err();
+            assert_eq!(error, "step 77");
+        }
+    }
+
+    #[test]
+    fn splits_are_at_units_and_cover_the_output() {
+        assert_eq!(Split::new(10..30, 3, 2).ends, [9, 20]);
+        assert_eq!(Split::new(10..30, 20, 4).ends, [20]);
+        assert_eq!(Split::new(10..30, 100, 4).ends, [20]);
+        assert_eq!(Split::new(5..5, 1, 4).ends, [0]);
+        assert_eq!(Split::new(0..8, 1, 8).ends, [1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    #[should_panic(expected = "is_inside")]
+    fn outputs_beyond_the_memory_are_refused() {
+        let _ = run(1, &[Split::new(0..300, 1, 1)], &mut [0; 256]);
+    }
+}
