@@ -1,8 +1,9 @@
 //! Several threads on one sequence of steps.
 //!
 //! Each step writes one range of a common memory, in parts, and reads what lies around that range. A crew's threads claim parts one by
-//! one; a step begins when all parts of the one before are done. Nobody waits for a thread that has not come yet: whoever is there
-//! does all the work. Between steps threads spin, because a step takes microseconds.
+//! one, at first those of their own share: neighbouring steps' shares lie at the same place, and so in the same core's caches. A step
+//! begins when all parts of the one before are done. Nobody waits for a thread that has not come yet: whoever is there does all the
+//! work. Between steps threads spin, because a step takes microseconds.
 
 use core::hint::spin_loop;
 use core::marker::PhantomData;
@@ -60,14 +61,30 @@ pub struct Part<'a> {
     pub output: &'a mut [u8],
 }
 
+/// What threads claim from: made once, used for run after run.
+#[derive(Debug)]
+pub struct Shares(Vec<Claim>);
+
+impl Shares {
+    /// For up to this many threads.
+    pub fn new(threads: usize) -> Self {
+        Shares((0..threads.max(1)).map(|_| Claim(AtomicU64::new(0))).collect())
+    }
+}
+
+/// A counter in a cache line of its own, so that claiming does not disturb the other threads.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Claim(AtomicU64);
+
 /// Threads' common view of a run through all steps.
 pub struct Crew<'a, E, W> {
     memory: *mut u8,
     length: usize,
     steps: &'a [Split],
     work: W,
-    /// The current step in the upper half, the next part to be claimed in the lower.
-    claim: AtomicU64,
+    /// For each thread's share of parts: the current step in the upper half, the next part to be claimed in the lower.
+    claims: &'a [Claim],
     /// Parts of the current step that are done.
     done: AtomicUsize,
     has_failed: AtomicBool,
@@ -84,14 +101,15 @@ impl<'a, E: Send, W: Fn(Part<'_>, &mut [u8]) -> Result<(), E> + Sync> Crew<'a, E
     /// # Panics
     ///
     /// When a step's output is not within the memory.
-    pub fn new(memory: &'a mut [u8], steps: &'a [Split], work: W) -> Self {
+    pub fn new(memory: &'a mut [u8], steps: &'a [Split], shares: &'a mut Shares, work: W) -> Self {
+        shares.0.iter_mut().for_each(|claim| *claim.0.get_mut() = 0);
         steps.iter().for_each(|step| step.check(memory.len()));
         Crew {
             memory: memory.as_mut_ptr(),
             length: memory.len(),
             steps,
             work,
-            claim: AtomicU64::new(0),
+            claims: &shares.0,
             done: AtomicUsize::new(0),
             has_failed: AtomicBool::new(false),
             error: Mutex::new(None),
@@ -99,42 +117,66 @@ impl<'a, E: Send, W: Fn(Part<'_>, &mut [u8]) -> Result<(), E> + Sync> Crew<'a, E
         }
     }
 
-    /// Works until all steps are done, or one has failed. `scratch` is the calling thread's own working memory.
-    pub fn help(&self, scratch: &mut [u8]) {
+    /// Works until all steps are done, or one has failed. `thread` tells which share of the parts comes first; `scratch` is the calling
+    /// thread's own working memory.
+    pub fn help(&self, thread: usize, scratch: &mut [u8]) {
         let mut idle = 0;
         while !self.has_failed.load(Ordering::Relaxed) {
+            match self.claim(thread) {
+                Claimed::Part(step, part) => {
+                    idle = 0;
+                    self.work(step, part, scratch);
+                }
+                Claimed::NoneLeft => return,
+                Claimed::NoneYet => {
+                    idle += 1;
+                    if idle % SPINS == 0 { yield_now() } else { spin_loop() }
+                }
+            }
+        }
+    }
+
+    /// A part that no other thread has.
+    fn claim(&self, thread: usize) -> Claimed {
+        let shares = self.claims.len();
+        for share in (0..shares).map(|other| (thread + other) % shares) {
+            let claim = &self.claims[share].0;
             // Acquires what the steps before have written.
-            let claim = self.claim.load(Ordering::Acquire);
-            let (step, part) = ((claim >> 32) as usize, claim as u32 as usize);
-            let Some(split) = self.steps.get(step) else { return };
-            if part == split.ends.len() {
-                idle += 1;
-                if idle % SPINS == 0 {
-                    yield_now()
-                } else {
-                    spin_loop()
+            let mut seen = claim.load(Ordering::Acquire);
+            loop {
+                let (step, next) = ((seen >> 32) as usize, seen as u32 as usize);
+                let Some(split) = self.steps.get(step) else { return Claimed::NoneLeft };
+                let border = |share: usize| share * split.ends.len() / shares;
+                let part = border(share) + next;
+                if part >= border(share + 1) {
+                    break;
                 }
-                continue;
-            }
-            let (taken, relaxed) = (Ordering::AcqRel, Ordering::Relaxed);
-            if self.claim.compare_exchange_weak(claim, claim + 1, taken, relaxed).is_err() {
-                continue;
-            }
-            idle = 0;
-            let failure = FailureOnUnwind(&self.has_failed);
-            let result = (self.work)(self.part(step, part), scratch);
-            core::mem::forget(failure);
-            if let Err(error) = result {
-                if let Ok(mut first) = self.error.lock() {
-                    first.get_or_insert(error);
+                let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+                match claim.compare_exchange_weak(seen, seen + 1, success, failure) {
+                    Ok(_) => return Claimed::Part(step, part),
+                    Err(now) => seen = now,
                 }
-                self.has_failed.store(true, Ordering::Relaxed);
-                return;
             }
-            // Whoever does the last part has acquired the others', and releases them all.
-            if self.done.fetch_add(1, Ordering::AcqRel) + 1 == split.ends.len() {
-                self.done.store(0, Ordering::Relaxed);
-                self.claim.store((step as u64 + 1) << 32, Ordering::Release);
+        }
+        Claimed::NoneYet
+    }
+
+    fn work(&self, step: usize, part: usize, scratch: &mut [u8]) {
+        let failure = FailureOnUnwind(&self.has_failed);
+        let result = (self.work)(self.part(step, part), scratch);
+        core::mem::forget(failure);
+        if let Err(error) = result {
+            if let Ok(mut first) = self.error.lock() {
+                first.get_or_insert(error);
+            }
+            self.has_failed.store(true, Ordering::Relaxed);
+            return;
+        }
+        // Whoever does the last part has acquired the others', and releases them all.
+        if self.done.fetch_add(1, Ordering::AcqRel) + 1 == self.steps[step].ends.len() {
+            self.done.store(0, Ordering::Relaxed);
+            for claim in self.claims {
+                claim.0.store((step as u64 + 1) << 32, Ordering::Release);
             }
         }
     }
@@ -172,6 +214,16 @@ impl<'a, E: Send, W: Fn(Part<'_>, &mut [u8]) -> Result<(), E> + Sync> Crew<'a, E
     }
 }
 
+/// What a thread finds to do.
+enum Claimed {
+    /// A part of a step.
+    Part(usize, usize),
+    /// All parts of this step are taken.
+    NoneYet,
+    /// All steps are done.
+    NoneLeft,
+}
+
 /// Lets the others stop when a thread unwinds.
 struct FailureOnUnwind<'a>(&'a AtomicBool);
 
@@ -199,12 +251,14 @@ mod tests {
             }
             Ok(())
         };
-        let crew = Crew::new(memory, steps, work);
+        let mut shares = Shares::new(threads);
+        let crew = Crew::new(memory, steps, &mut shares, work);
         std::thread::scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(|| crew.help(&mut [0]));
+            for thread in 1..threads {
+                let crew = &crew;
+                scope.spawn(move || crew.help(thread, &mut [0]));
             }
-            crew.help(&mut [0]);
+            crew.help(0, &mut [0]);
         });
         crew.finish()
     }

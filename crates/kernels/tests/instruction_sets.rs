@@ -1,9 +1,14 @@
 //! Every instruction set that this CPU has computes what the portable kernels compute, on random shapes and odd addresses.
 
+use mobileight_kernels::binary::{Addition, BinaryQuantization, Broadcast, Multiplication};
 use mobileight_kernels::bytes::AlignedBytes;
 use mobileight_kernels::convolution::{Convolution, DepthwiseConvolution, Geometry};
+use mobileight_kernels::crew::{Crew, Part, Shares, Split};
+use mobileight_kernels::mean::Mean;
+use mobileight_kernels::pooling::{Pool, PoolGeometry, Pooling};
 use mobileight_kernels::requantize::{ReferenceArithmetic, Requantization, Scales};
-use mobileight_kernels::{InstructionSet, Numerics};
+use mobileight_kernels::table::{Requantizer, Table};
+use mobileight_kernels::{CodeQuantization, InstructionSet, Numerics};
 
 /// Small and repeatable.
 struct Random(u64);
@@ -52,6 +57,32 @@ impl Random {
         let range = self.one_of(&[[0, 255], [zero_point, 255], [zero_point.min(20), 200]]);
         let numerics = self.one_of(&Numerics::ALL);
         Requantization::new(numerics, &scales, zero_point, range).unwrap()
+    }
+}
+
+/// Scale and zero point of a tensor.
+fn quantization(random: &mut Random) -> CodeQuantization {
+    let scale = random.one_of(&[0.011, 0.02, 0.037, 0.5, 1.0, 1.0 / 256.0]);
+    CodeQuantization { scale, zero_point: random.one_of(&[0, 128, 255, 97]) }
+}
+
+/// Runs a kernel by each instruction set and compares.
+fn check(
+    what: &str,
+    input: &[u8],
+    outputs: usize,
+    scratch_bytes: usize,
+    kernel: impl Fn(InstructionSet, &[u8], &mut [u8], &mut [u8]),
+) {
+    let compute = |set| {
+        run(input, outputs, scratch_bytes, |input, output, scratch| {
+            kernel(set, input, output, scratch);
+        })
+    };
+    let expected = compute(InstructionSet::Portable);
+    for set in vector_sets() {
+        let wrong = compute(set).iter().zip(&expected).position(|(a, b)| a != b);
+        assert_eq!(wrong, None, "{set}: {what}");
     }
 }
 
@@ -165,5 +196,168 @@ fn depthwise_convolutions_equal_the_portable_ones() {
         g.input_channels = random.one_of(&[1, 3, 8, 16, 24, 32, 40, 64, 72, 96, 130, 144, 192]);
         g.output_channels = g.input_channels * random.one_of(&[1, 1, 1, 1, 2]);
         check_convolution(&mut random, g, true);
+    }
+}
+
+#[test]
+fn binary_operators_equal_the_portable_ones() {
+    let mut random = Random(3);
+    for case in 0..1500 {
+        let channels = random.between(1, 70);
+        let [height, width] = [random.between(1, 5), random.between(1, 5)];
+        let full = vec![height, width, channels];
+        let shapes = [full.clone(), vec![1, 1, channels], vec![channels], vec![1], full.clone()];
+        let shape = shapes[random.between(0, 4)].clone();
+        let [a, b] =
+            if random.between(0, 1) == 0 { [full.clone(), shape] } else { [shape, full.clone()] };
+        let broadcast = Broadcast::new(&a, &b).unwrap();
+        let inputs = [quantization(&mut random), quantization(&mut random)];
+        let output = quantization(&mut random);
+        let range = random.one_of(&[[0, 255], [output.zero_point, 255], [20, 200]]);
+        let q = BinaryQuantization { inputs, output, range };
+        let numerics = random.one_of(&Numerics::ALL);
+        let lengths = [a, b].map(|shape| shape.iter().product::<usize>());
+        let codes = random.codes(lengths[0] + lengths[1]);
+        let what = format!("{case} {numerics} {q:?} {broadcast:?}");
+        let outputs = full.iter().product();
+        if case % 3 == 0 {
+            // Scales too far apart are refused.
+            let Ok(kernel) = Multiplication::new(numerics, broadcast, q) else { continue };
+            check(&what, &codes, outputs, 0, |set, input, output, _| {
+                let (a, b) = input.split_at(lengths[0]);
+                kernel.run(set, a, b, output).unwrap();
+            });
+        } else {
+            let Ok(kernel) = Addition::new(numerics, broadcast, q, case % 3 == 1) else { continue };
+            check(&what, &codes, outputs, 0, |set, input, output, _| {
+                let (a, b) = input.split_at(lengths[0]);
+                kernel.run(set, a, b, output).unwrap();
+            });
+        }
+    }
+}
+
+#[test]
+fn tables_equal_the_portable_ones() {
+    let mut random = Random(4);
+    for case in 0..600 {
+        let (from, to) = (quantization(&mut random), quantization(&mut random));
+        let numerics = random.one_of(&Numerics::ALL);
+        let length = random.between(1, 400);
+        let codes = random.codes(length);
+        let what = format!("{case} {from:?} {to:?} of {length}");
+        let table = match case % 4 {
+            0 => Table::logistic(numerics, from, to, random.between(0, 1) == 0),
+            1 => Table::rescale(from, to, [3, 250]).unwrap(),
+            2 => match Table::hard_swish(from, to) {
+                Ok(table) => table,
+                Err(_) => continue,
+            },
+            _ => {
+                let same_type = random.between(0, 1) == 0;
+                let kernel = Requantizer::new(numerics, from, to, same_type).unwrap();
+                check(&what, &codes, length, 0, |set, input, output, _| {
+                    kernel.run(set, input, output).unwrap();
+                });
+                continue;
+            }
+        };
+        check(&what, &codes, length, 0, |set, input, output, _| {
+            table.run(set, input, output).unwrap();
+        });
+    }
+}
+
+#[test]
+fn means_and_poolings_equal_the_portable_ones() {
+    let mut random = Random(5);
+    for case in 0..600 {
+        let shape = [1, 2, 3, 4].map(|most| random.between(1, 4 * most + 1));
+        let [batch, height, width, channels] = shape;
+        let codes = random.codes(shape.iter().product());
+        let (from, to) = (quantization(&mut random), quantization(&mut random));
+        let numerics = random.one_of(&Numerics::ALL);
+        let axes = random.one_of(&[&[1, 2][..], &[3], &[0], &[1, 2, 3], &[2]]);
+        let mean = Mean::new(numerics, &shape, axes, from, to, random.one_of(&[0, 128])).unwrap();
+        let outputs = (0..4).filter(|d| !axes.contains(d)).map(|d| shape[d]).product();
+        let what = format!("{case} {numerics} {shape:?} over {axes:?}");
+        check(&what, &codes, outputs, mean.scratch_bytes(), |set, input, output, scratch| {
+            mean.run(set, input, output, scratch).unwrap();
+        });
+
+        let filter = [random.between(1, height.min(4)), random.between(1, width.min(4))];
+        let stride = [random.between(1, 3), random.between(1, 3)];
+        let geometry = PoolGeometry {
+            batch,
+            input: [height, width],
+            output: [(height - filter[0]) / stride[0] + 1, (width - filter[1]) / stride[1] + 1],
+            channels,
+            filter,
+            stride,
+            padding: [0, 0],
+        };
+        let pooling = random.one_of(&[
+            Pooling::Average { zero: 0 },
+            Pooling::Average { zero: 128 },
+            Pooling::Maximum,
+        ]);
+        let pool = Pool::new(geometry, pooling, [2, 253]).unwrap();
+        let outputs = batch * geometry.output[0] * geometry.output[1] * channels;
+        check(&format!("{case} {geometry:?}"), &codes, outputs, 0, |set, input, output, _| {
+            pool.run(set, input, output).unwrap();
+        });
+    }
+}
+
+#[test]
+fn parts_make_the_whole() {
+    let mut random = Random(6);
+    for case in 0..600 {
+        let mut g = geometry(&mut random);
+        let is_depthwise = case % 2 == 0;
+        if is_depthwise {
+            g.output_channels = g.input_channels;
+        }
+        let taps = g.filter[0] * g.filter[1] * if is_depthwise { 1 } else { g.input_channels };
+        let weights = random.weights(taps * g.output_channels);
+        let bias = vec![7; g.output_channels];
+        let factors = random.requantization(g.output_channels, taps);
+        let input = random.codes(g.batch * g.input[0] * g.input[1] * g.input_channels);
+        let outputs = g.batch * g.output[0] * g.output[1] * g.output_channels;
+        for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+            let dense = Convolution::new(set, g, 9, &weights, &bias, factors.clone());
+            let depthwise = DepthwiseConvolution::new(set, g, 9, &weights, &bias, factors.clone());
+            let (unit, scratch_bytes) = match (is_depthwise, &dense, &depthwise) {
+                (true, _, Ok(kernel)) => (kernel.unit(), kernel.scratch_bytes()),
+                (false, Ok(kernel), _) => (kernel.unit(), kernel.scratch_bytes()),
+                other => panic!("{g:?}: {other:?}"),
+            };
+            let whole = Split::new(0..outputs, unit, 1);
+            let split = Split::new(0..outputs, unit, random.between(2, 5));
+            let compute = |split: &Split| {
+                run(&input, outputs, scratch_bytes, |input, output, scratch| {
+                    let work = |part: Part<'_>, scratch: &mut [u8]| match is_depthwise {
+                        true => depthwise.as_ref().unwrap().run_part(
+                            input,
+                            part.start,
+                            part.output,
+                            scratch,
+                        ),
+                        false => dense.as_ref().unwrap().run_part(
+                            input,
+                            part.start,
+                            part.output,
+                            scratch,
+                        ),
+                    };
+                    let mut shares = Shares::new(1);
+                    let steps = std::slice::from_ref(split);
+                    let crew = Crew::new(output, steps, &mut shares, work);
+                    crew.help(0, scratch);
+                    crew.finish().unwrap();
+                })
+            };
+            assert_eq!(compute(&split), compute(&whole), "{set} {g:?} {split:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mobileight_kernels::bytes::{AlignedBytes, flip_sign};
 use mobileight_kernels::{InstructionSet, Numerics};
 
-use crate::lower::{self, Context, Step};
+use crate::lower::{self, Context, Inputs, Memory, Operands, Step};
 use crate::{ElementType, Error, Graph, Layout, OperatorKind, Quantization, TensorId};
 
 /// How a graph is to be run.
@@ -78,6 +78,12 @@ pub(crate) enum Location {
     Arena(Range<usize>),
     /// One of the plan's constants.
     Constant(usize),
+}
+
+impl Location {
+    pub fn is_activation(&self) -> bool {
+        matches!(self, Location::Arena(_))
+    }
 }
 
 /// A step and where its operands are.
@@ -251,13 +257,82 @@ impl Plan {
             };
             let read: u64 = planned.step.operands.iter().map(|&id| size(id)).sum();
             let written = size(self.graph.operators()[planned.operator].output);
+            let activations = planned.step.operands.iter().zip(&planned.inputs);
             Kernel {
+                operands: activations
+                    .filter(|(_, location)| location.is_activation())
+                    .map(|(&id, _)| id)
+                    .collect(),
                 operator: planned.operator,
                 name: planned.step.kernel,
                 instruction_set: planned.step.instruction_set,
                 bytes: read + written + planned.step.packed_bytes as u64,
             }
         })
+    }
+}
+
+impl Plan {
+    /// Computes one operator outside of a session, for those who have memory of their own. `kernel` is a position in
+    /// [`kernels`](Plan::kernels), and `operands` are its activations.
+    ///
+    /// 8-bit tensors are codes: the bytes of uint8 ones, the values of int8 ones plus 128. Others are in native byte order.
+    /// `scratch` has [`scratch_bytes`](Plan::scratch_bytes) and is aligned for `i32`, as its tensors are for their element types.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOperator`] for a position or memory that does not fit.
+    pub fn run_kernel(
+        &self,
+        kernel: usize,
+        operands: &[&[u8]],
+        output: &mut [u8],
+        scratch: &mut [u8],
+    ) -> Result<(), Error> {
+        let Some(planned) = self.steps.get(kernel) else {
+            return Err(Error::InvalidOperator {
+                index: kernel,
+                operator: "kernel",
+                reason: format!("there are {} kernels", self.steps.len()),
+            });
+        };
+        let lengths = operands.iter().map(|operand| operand.len());
+        let expected = planned.inputs.iter().filter_map(|location| match location {
+            Location::Arena(range) => Some(range.len()),
+            Location::Constant(_) => None,
+        });
+        let scratch_bytes = planned.step.scratch_bytes;
+        if !lengths.clone().eq(expected.clone())
+            || output.len() != planned.output.len()
+            || scratch.len() < scratch_bytes
+        {
+            let [lengths, expected]: [Vec<usize>; 2] = [lengths.collect(), expected.collect()];
+            return Err(planned.failed(
+                &self.graph,
+                format!(
+                    "operands of {lengths:?}, output of {} and scratch of {} bytes, expected {expected:?}, {} and {scratch_bytes}",
+                    output.len(),
+                    scratch.len(),
+                    planned.output.len()
+                ),
+            ));
+        }
+        let inputs = Inputs {
+            memory: Memory::Each(operands),
+            constants: &self.constants,
+            locations: &planned.inputs,
+        };
+        let scratch = &mut scratch[..scratch_bytes];
+        (planned.step.run)(&mut Operands { inputs, start: 0, output, scratch })
+            .map_err(|error| planned.failed(&self.graph, error.to_string()))
+    }
+}
+
+impl PlannedStep {
+    /// The error of a call.
+    pub fn failed(&self, graph: &Graph, reason: String) -> Error {
+        let operator = graph.operators()[self.operator].kind.name();
+        Error::InvalidOperator { index: self.operator, operator, reason }
     }
 }
 
@@ -269,6 +344,8 @@ pub struct Kernel {
     pub operator: usize,
     /// The kernel's family.
     pub name: &'static str,
+    /// The activations that it reads, for [`Plan::run_kernel`].
+    pub operands: Vec<TensorId>,
     /// What its vector code is written for.
     pub instruction_set: InstructionSet,
     /// Bytes read and written: operands, output, and packed weights.

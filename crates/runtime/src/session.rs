@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mobileight_kernels::bytes::{self, AlignedBytes, flip_sign};
-use mobileight_kernels::crew::{Crew, Part, Split};
+use mobileight_kernels::crew::{Crew, Part, Shares, Split};
 
-use crate::lower::{Inputs, Operands};
+use crate::lower::{Inputs, Memory, Operands};
 use crate::plan::{Location, PlannedStep};
 use crate::{Data, DataView, Error, Plan, Tensor, TensorId, TensorView};
 
@@ -19,6 +19,7 @@ pub struct Session {
     scratch: Vec<AlignedBytes>,
     /// How each step is shared between the threads.
     splits: Vec<Split>,
+    shares: Shares,
     outputs: Vec<Tensor>,
     has_run: bool,
 }
@@ -43,6 +44,7 @@ impl Session {
             arena: AlignedBytes::zeroed(plan.arena_bytes()),
             scratch: vec![AlignedBytes::zeroed(plan.scratch_bytes())],
             splits: split(&plan, 1),
+            shares: Shares::new(1),
             outputs: graph.outputs().iter().map(empty).collect(),
             has_run: false,
             plan,
@@ -60,6 +62,7 @@ impl Session {
         let scratch = || AlignedBytes::zeroed(self.plan.scratch_bytes());
         self.scratch = (0..threads.get()).map(|_| scratch()).collect();
         self.splits = split(&self.plan, threads.get());
+        self.shares = Shares::new(threads.get());
         self
     }
 
@@ -78,7 +81,7 @@ impl Session {
         let plan = Arc::clone(&self.plan);
         self.write_inputs(inputs)?;
         let work = |part: Part<'_>, scratch: &mut [u8]| run_part(&plan, part, scratch);
-        let crew = Crew::new(&mut self.arena, &self.splits, work);
+        let crew = Crew::new(&mut self.arena, &self.splits, &mut self.shares, work);
         help(&crew, &mut self.scratch);
         crew.finish()?;
         Ok(self.read_outputs())
@@ -242,35 +245,34 @@ where
     #[cfg(feature = "rayon")]
     if !others.is_empty() {
         rayon::in_place_scope(|scope| {
-            for scratch in others {
-                scope.spawn(|_| crew.help(scratch));
+            for (thread, scratch) in (1..).zip(others) {
+                scope.spawn(move |_| crew.help(thread, scratch));
             }
-            crew.help(own);
+            crew.help(0, own);
         });
         return;
     }
     #[cfg(not(feature = "rayon"))]
     let _ = others;
-    crew.help(own);
+    crew.help(0, own);
 }
 
 /// One part of one step.
 fn run_part(plan: &Plan, part: Part<'_>, scratch: &mut [u8]) -> Result<(), Error> {
     let planned = &plan.steps[part.step];
     let inputs = Inputs {
-        before: part.before,
-        after: part.after,
-        after_start: planned.output.end,
+        memory: Memory::Around {
+            before: part.before,
+            after: part.after,
+            after_start: planned.output.end,
+        },
         constants: &plan.constants,
         locations: &planned.inputs,
     };
     let scratch = &mut scratch[..planned.step.scratch_bytes];
     let mut operands = Operands { inputs, start: part.start, output: part.output, scratch };
-    (planned.step.run)(&mut operands).map_err(|error| Error::InvalidOperator {
-        index: planned.operator,
-        operator: plan.graph().operators()[planned.operator].kind.name(),
-        reason: error.to_string(),
-    })
+    (planned.step.run)(&mut operands)
+        .map_err(|error| planned.failed(plan.graph(), error.to_string()))
 }
 
 fn locate<'a>(plan: &'a Plan, arena: &'a [u8], id: TensorId) -> Option<&'a [u8]> {

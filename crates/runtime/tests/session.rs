@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use mobileight_runtime::{
-    Activation, Conv2d, Data, DepthwiseConv2d, ElementType, Error, Graph, GraphTensor, Metadata,
-    Numerics, Operator, OperatorKind, Padding, Plan, PlanOptions, Quantization, Session, Tensor,
-    TensorView,
+    Activation, AlignedBytes, Conv2d, Data, DepthwiseConv2d, ElementType, Error, Graph,
+    GraphTensor, Metadata, Numerics, Operator, OperatorKind, Padding, Plan, PlanOptions,
+    Quantization, Session, Tensor, TensorView,
 };
 
 fn tensor(
@@ -182,6 +182,35 @@ fn sessions_of_one_plan_run_side_by_side() {
             assert_eq!(found, expected[seed as usize]);
         }
     });
+}
+
+#[test]
+fn one_kernel_runs_by_itself_in_memory_of_its_size() {
+    let options = PlanOptions::default().keep_intermediates(true);
+    let mut session = session(options);
+    session.run(&[image(3, &IMAGE).view()]).unwrap();
+    let plan = Arc::clone(session.plan());
+    let codes = |id| codes(&session.tensor(id).unwrap());
+    let as_codes = |values: Vec<i8>| values.iter().map(|&v| v as u8 ^ 0x80).collect::<Vec<u8>>();
+    let kernels: Vec<_> = plan.kernels().collect();
+    let addition = kernels.iter().position(|kernel| kernel.name == "addition").unwrap();
+    assert_eq!(kernels[addition].operands, [CONVOLVED, 5]);
+    let (a, b) = (as_codes(codes(CONVOLVED)), as_codes(codes(5)));
+    let mut output = vec![0; a.len()];
+    let mut scratch = AlignedBytes::zeroed(plan.scratch_bytes());
+    plan.run_kernel(addition, &[&a, &b], &mut output, &mut scratch).unwrap();
+    assert_eq!(output, as_codes(codes(SUM)));
+
+    let mut refused = |kernel, operands: &[&[u8]], output: &mut [u8], scratch: &mut [u8]| {
+        let error = plan.run_kernel(kernel, operands, output, scratch).unwrap_err();
+        assert!(matches!(error, Error::InvalidOperator { .. }), "{error}");
+    };
+    refused(addition, &[&a], &mut output.clone(), &mut scratch);
+    refused(addition, &[&a, &b[1..]], &mut output.clone(), &mut scratch);
+    refused(addition, &[&a, &b], &mut output[1..].to_vec(), &mut scratch);
+    refused(kernels.len(), &[&a, &b], &mut output, &mut scratch);
+    let pixels = vec![0; IMAGE.iter().product()];
+    refused(1, &[&pixels], &mut output, &mut []);
 }
 
 #[test]

@@ -67,6 +67,9 @@ pub enum Error {
     /// The parts of the file are sound, but do not make a graph.
     #[error(transparent)]
     Graph(#[from] mobileight_runtime::Error),
+    /// tract refused a model.
+    #[error("tract: {0}")]
+    Tract(String),
 }
 
 impl Error {

@@ -11,6 +11,7 @@ mod error;
 mod metadata;
 mod model;
 mod operators;
+mod typed;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,6 +21,9 @@ use std::sync::Arc;
 use mobileight_runtime::Graph;
 
 pub use error::Error;
+/// The tract whose models [`to_tract`] makes.
+pub use tract_core;
+pub use typed::{plan_to_tract, to_tract};
 
 /// Files larger than this, 1 GiB, are refused: the largest MobileNet takes 21 MB.
 const MAXIMUM_FILE: u64 = 1 << 30;

@@ -49,23 +49,36 @@ pub(crate) struct Operands<'a> {
 /// The tensors read by a call, in the order of [`Step::operands`].
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<'a> {
-    /// The arena before the output.
-    pub before: &'a [u8],
-    /// The arena from the output's end, which is at `after_start`.
-    pub after: &'a [u8],
-    pub after_start: usize,
+    pub memory: Memory<'a>,
     pub constants: &'a [AlignedBytes],
     pub locations: &'a [Location],
+}
+
+/// Where activations are.
+#[derive(Clone, Copy)]
+pub(crate) enum Memory<'a> {
+    /// In the arena: before the output, and from the output's end, which is at `after_start`.
+    Around { before: &'a [u8], after: &'a [u8], after_start: usize },
+    /// Each by itself.
+    Each(&'a [&'a [u8]]),
 }
 
 impl<'a> Inputs<'a> {
     /// The bytes of an operand.
     pub fn get(&self, index: usize) -> &'a [u8] {
-        match &self.locations[index] {
-            Location::Constant(at) => &self.constants[*at],
-            Location::Arena(range) if range.end <= self.before.len() => &self.before[range.clone()],
-            Location::Arena(range) => {
-                &self.after[range.start - self.after_start..range.end - self.after_start]
+        match (&self.locations[index], self.memory) {
+            (Location::Constant(at), _) => &self.constants[*at],
+            (Location::Arena(range), Memory::Around { before, .. })
+                if range.end <= before.len() =>
+            {
+                &before[range.clone()]
+            }
+            (Location::Arena(range), Memory::Around { after, after_start, .. }) => {
+                &after[range.start - after_start..range.end - after_start]
+            }
+            (Location::Arena(_), Memory::Each(operands)) => {
+                let before = &self.locations[..index];
+                operands[before.iter().filter(|location| location.is_activation()).count()]
             }
         }
     }
