@@ -63,6 +63,8 @@ struct Report {
     isa: &'static str,
     threads: usize,
     runs: u32,
+    /// From opening the file to the first result.
+    cold_start_ms: f64,
     min_ms: f64,
     median_ms: f64,
     p95_ms: f64,
@@ -116,6 +118,7 @@ struct Work {
 }
 
 pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
+    let start = Instant::now();
     let model = arguments::open(&arguments.model)?;
     let mut options = arguments.computation.options();
     if let Some(shape) = &arguments.input {
@@ -123,9 +126,13 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
     }
     let plan =
         model.plan(options).with_context(|| format!("model {}", arguments.model.display()))?;
+    let mut session = Session::new(Arc::clone(&plan)).threads(arguments.threads);
+    let prepared = start.elapsed();
     let inputs = random_inputs(&plan, arguments.seed)?;
     let views: Vec<_> = inputs.iter().map(Tensor::view).collect();
-    let mut session = Session::new(Arc::clone(&plan)).threads(arguments.threads);
+    let start = Instant::now();
+    session.run(&views)?;
+    let cold_start = prepared + start.elapsed();
     for _ in 0..arguments.warm_up {
         session.run(&views)?;
     }
@@ -148,6 +155,7 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
         isa: plan.instruction_set().name(),
         threads: arguments.threads.get(),
         runs: arguments.runs,
+        cold_start_ms: milliseconds(cold_start),
         min_ms: milliseconds(times[0]),
         median_ms: milliseconds(quantile(&times, 0.5)),
         p95_ms: milliseconds(quantile(&times, 0.95)),
@@ -176,6 +184,7 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
         report.runs
     )?;
     let rows = [
+        vec!["from the file to the first result".into(), format!("{:.3} ms", report.cold_start_ms)],
         vec!["min".into(), format!("{:.3} ms", report.min_ms)],
         vec!["median".into(), format!("{:.3} ms", report.median_ms)],
         vec!["95th percentile".into(), format!("{:.3} ms", report.p95_ms)],

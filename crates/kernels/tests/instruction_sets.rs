@@ -2,7 +2,7 @@
 
 use mobileight_kernels::binary::{Addition, BinaryQuantization, Broadcast, Multiplication};
 use mobileight_kernels::bytes::AlignedBytes;
-use mobileight_kernels::convolution::{Convolution, DepthwiseConvolution, Geometry};
+use mobileight_kernels::convolution::{Convolution, DepthwiseConvolution, Geometry, Weights};
 use mobileight_kernels::crew::{Crew, Part, Shares, Split};
 use mobileight_kernels::mean::Mean;
 use mobileight_kernels::pooling::{Pool, PoolGeometry, Pooling};
@@ -32,10 +32,14 @@ impl Random {
         (0..length).map(|_| self.next() as u8).collect()
     }
 
-    /// Differences of weights: int8 ones, or uint8 ones of some zero point.
-    fn weights(&mut self, length: usize) -> Vec<i16> {
-        let zero = self.one_of(&[128, 128, 0, 77, 151, 255]);
-        (0..length).map(|_| (self.next() % 256) as i16 - zero).collect()
+    /// Weights and their zero point: none for int8 ones. Sometimes few are beyond what int8 differences can be.
+    fn weights(&mut self, length: usize) -> (Vec<u8>, Option<u8>) {
+        let zero = self.one_of(&[None, Some(0), Some(77), Some(120), Some(151), Some(255)]);
+        let [least, most] = self.one_of(&[[0, 255], [0, 255], [30, 200]]);
+        let mut weights: Vec<u8> = (0..length).map(|_| self.between(least, most) as u8).collect();
+        let extreme = self.between(0, length - 1);
+        weights[extreme] = self.one_of(&[0, 255]);
+        (weights, zero)
     }
 
     fn requantization(&mut self, channels: usize, taps: usize) -> Requantization {
@@ -91,6 +95,10 @@ fn vector_sets() -> Vec<InstructionSet> {
     sets.filter(|set| *set != InstructionSet::Portable && set.is_available()).collect()
 }
 
+fn weights(bytes: &[u8], zero_point: Option<u8>) -> Weights<'_> {
+    zero_point.map_or(Weights::int8(bytes), |zero| Weights::uint8(bytes, zero))
+}
+
 /// Runs on buffers that start at odd addresses, with working memory that is not clean.
 fn run(
     input: &[u8],
@@ -112,7 +120,8 @@ fn run(
 /// One convolution of random everything, over all channels or depthwise.
 fn check_convolution(random: &mut Random, g: Geometry, is_depthwise: bool) {
     let taps = g.filter[0] * g.filter[1] * if is_depthwise { 1 } else { g.input_channels };
-    let weights = random.weights(taps * g.output_channels);
+    let (bytes, zero_point) = random.weights(taps * g.output_channels);
+    let weights = weights(&bytes, zero_point);
     let bias: Vec<i32> =
         (0..g.output_channels).map(|_| random.between(0, 20_000) as i32 - 10_000).collect();
     let requantization = random.requantization(g.output_channels, taps);
@@ -122,15 +131,16 @@ fn check_convolution(random: &mut Random, g: Geometry, is_depthwise: bool) {
     let compute = |set| {
         let factors = requantization.clone();
         if is_depthwise {
-            let kernel = DepthwiseConvolution::new(set, g, zero, &weights, &bias, factors).unwrap();
+            let kernel = DepthwiseConvolution::new(set, g, zero, weights, &bias, factors).unwrap();
             let is_vector = kernel.instruction_set() == set;
             // A difference of 255 is the one that two int8 do not make.
-            assert!(is_vector || g.input_channels != g.output_channels || weights.contains(&255));
+            let is_beyond = zero_point == Some(0) && bytes.contains(&255);
+            assert!(is_vector || g.input_channels != g.output_channels || is_beyond);
             run(&input, outputs, kernel.scratch_bytes(), |input, output, scratch| {
                 kernel.run(input, output, scratch).unwrap();
             })
         } else {
-            let kernel = Convolution::new(set, g, zero, &weights, &bias, factors).unwrap();
+            let kernel = Convolution::new(set, g, zero, weights, &bias, factors).unwrap();
             assert_eq!(kernel.instruction_set(), set, "{g:?}");
             run(&input, outputs, kernel.scratch_bytes(), |input, output, scratch| {
                 kernel.run(input, output, scratch).unwrap();
@@ -319,14 +329,15 @@ fn parts_make_the_whole() {
             g.output_channels = g.input_channels;
         }
         let taps = g.filter[0] * g.filter[1] * if is_depthwise { 1 } else { g.input_channels };
-        let weights = random.weights(taps * g.output_channels);
+        let (bytes, zero_point) = random.weights(taps * g.output_channels);
+        let weights = weights(&bytes, zero_point);
         let bias = vec![7; g.output_channels];
         let factors = random.requantization(g.output_channels, taps);
         let input = random.codes(g.batch * g.input[0] * g.input[1] * g.input_channels);
         let outputs = g.batch * g.output[0] * g.output[1] * g.output_channels;
         for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
-            let dense = Convolution::new(set, g, 9, &weights, &bias, factors.clone());
-            let depthwise = DepthwiseConvolution::new(set, g, 9, &weights, &bias, factors.clone());
+            let dense = Convolution::new(set, g, 9, weights, &bias, factors.clone());
+            let depthwise = DepthwiseConvolution::new(set, g, 9, weights, &bias, factors.clone());
             let (unit, scratch_bytes) = match (is_depthwise, &dense, &depthwise) {
                 (true, _, Ok(kernel)) => (kernel.unit(), kernel.scratch_bytes()),
                 (false, Ok(kernel), _) => (kernel.unit(), kernel.scratch_bytes()),

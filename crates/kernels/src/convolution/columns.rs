@@ -6,7 +6,7 @@
 //! pixels: where the channels are no multiple of a block, lanes and channels come round together after a few blocks, the phases, each
 //! with its own copy of the weights.
 
-use super::Geometry;
+use super::{Geometry, Weights};
 use crate::arch::{Code, InstructionSet, Simd, Task, Weight};
 use crate::bytes::{AlignedBytes, as_bytes, from_bytes_mut};
 use crate::requantize::Requantization;
@@ -62,7 +62,7 @@ impl Columns {
         instruction_set: InstructionSet,
         geometry: Geometry,
         zero_point: u8,
-        weights: &[i16],
+        weights: Weights<'_>,
         bias: &[i32],
         bounds: &[u64],
         requantization: &Requantization,
@@ -127,7 +127,7 @@ struct Pack<'a> {
     instruction_set: InstructionSet,
     geometry: Geometry,
     zero_point: u8,
-    weights: &'a [i16],
+    weights: Weights<'a>,
     bias: &'a [i32],
     bounds: &'a [u64],
     requantization: &'a Requantization,
@@ -173,10 +173,11 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
         let first = weight.clamp(least, most);
         [first, weight - first]
     };
-    if task.weights.iter().any(|&weight| !(least..=most).contains(&halves(weight)[1])) {
+    let (smallest, largest) = task.weights.extremes();
+    if halves(smallest)[1] < least || halves(largest)[1] > most {
         return None;
     }
-    let is_whole = task.weights.iter().all(|weight| (least..=most).contains(weight));
+    let is_whole = smallest >= least && largest <= most;
     let mut taps = Vec::new();
     let mut phases = Vec::new();
     let mut packed: Vec<S::Weight> = Vec::new();
@@ -194,7 +195,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
                                 let tap_y = at.checked_sub(row * g.stride[0]);
                                 let weight = tap_y.filter(|&y| y < height).map_or(0, |tap_y| {
                                     let at = (tap_y * g.filter[1] + tap_x) * depth + channel;
-                                    halves(task.weights[at])[half]
+                                    halves(task.weights.at(at))[half]
                                 });
                                 packed.push(S::Weight::from_difference(weight));
                             }
@@ -220,8 +221,8 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
     let requantization = VectorRequantization::new(task.requantization, task.bounds, &lanes);
     let zero_point = i32::from(task.zero_point);
     let folded = |&channel: &usize| {
-        let weights = task.weights[channel..].iter().step_by(depth);
-        let sum = weights.fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
+        let weights = task.weights.differences().skip(channel).step_by(depth);
+        let sum = weights.fold(0i32, |sum, weight| sum.wrapping_add(weight.into()));
         let bias = task.bias[channel].wrapping_add(requantization.bias());
         bias.wrapping_sub(zero_point.wrapping_mul(sum))
     };

@@ -1,7 +1,7 @@
 //! Convolution over all input channels, as products of gathered patches and weight rows.
 
 use super::tiles::Tiles;
-use super::{Geometry, accumulator_bounds, check_part, check_scratch, length};
+use super::{Geometry, Weights, accumulator_bounds, check_part, check_scratch, length, magnitudes};
 use crate::bytes;
 use crate::error::check_length;
 use crate::requantize::{Requantization, Requantize, with_arithmetic};
@@ -41,8 +41,7 @@ struct Portable {
 impl Convolution {
     /// Packs the weights of a convolution for an instruction set.
     ///
-    /// `weights` are the differences `code - zero point` in the order output channel, height, width, input channel; `bias` and
-    /// `requantization` have one entry for each output channel.
+    /// `weights` are in the order output channel, height, width, input channel; `bias` and `requantization` have one entry for each output channel.
     ///
     /// # Errors
     ///
@@ -52,7 +51,7 @@ impl Convolution {
         instruction_set: InstructionSet,
         geometry: Geometry,
         input_zero_point: u8,
-        weights: &[i16],
+        weights: Weights<'_>,
         bias: &[i32],
         requantization: Requantization,
     ) -> Result<Self, Error> {
@@ -64,7 +63,7 @@ impl Convolution {
         check_length("bias", bias.len(), channels)?;
         check_length("multipliers", requantization.channels(), channels)?;
         let bounds = accumulator_bounds(input_zero_point, bias, |channel| {
-            Box::new(weights[channel * taps..][..taps].iter().copied())
+            magnitudes(weights.part(channel * taps..(channel + 1) * taps).differences())
         })?;
         let tiles = Tiles::new(
             instruction_set,
@@ -80,8 +79,8 @@ impl Convolution {
         }
         let row = taps.next_multiple_of(STEP);
         let mut packed = vec![0; length("weights", &[channels, row])?];
-        for (packed, weights) in packed.chunks_exact_mut(row).zip(weights.chunks_exact(taps)) {
-            packed[..taps].copy_from_slice(weights);
+        for (packed, weights) in packed.chunks_exact_mut(row).zip(weights.rows(taps)) {
+            packed.iter_mut().zip(weights.differences()).for_each(|(packed, w)| *packed = w);
         }
         let portable = Portable {
             geometry,

@@ -1,7 +1,7 @@
 //! Convolution of each channel by itself.
 
 use super::columns::Columns;
-use super::{Geometry, accumulator_bounds, check_part, check_scratch, length};
+use super::{Geometry, Weights, accumulator_bounds, check_part, check_scratch, length, magnitudes};
 use crate::error::check_length;
 use crate::requantize::{Requantization, Requantize, with_arithmetic};
 use crate::{Error, InstructionSet};
@@ -37,7 +37,7 @@ struct Portable {
 impl DepthwiseConvolution {
     /// Prepares a depthwise convolution for an instruction set.
     ///
-    /// `weights` are the differences `code - zero point` in the order height, width, output channel. Output channel `c` reads
+    /// `weights` are in the order height, width, output channel. Output channel `c` reads
     /// input channel `c / depth multiplier`; `bias` and `requantization` have one entry for each output channel.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl DepthwiseConvolution {
         instruction_set: InstructionSet,
         geometry: Geometry,
         input_zero_point: u8,
-        weights: &[i16],
+        weights: Weights<'_>,
         bias: &[i32],
         requantization: Requantization,
     ) -> Result<Self, Error> {
@@ -68,7 +68,7 @@ impl DepthwiseConvolution {
         check_length("bias", bias.len(), channels)?;
         check_length("multipliers", requantization.channels(), channels)?;
         let bounds = accumulator_bounds(input_zero_point, bias, |channel| {
-            Box::new(weights[channel..].iter().step_by(channels).copied())
+            magnitudes(weights.differences().skip(channel).step_by(channels))
         })?;
         let columns = Columns::new(
             instruction_set,
@@ -86,7 +86,7 @@ impl DepthwiseConvolution {
             geometry,
             multiplier: channels / geometry.input_channels,
             input_zero_point,
-            weights: weights.to_vec(),
+            weights: weights.differences().collect(),
             bias: bias.to_vec(),
             requantization,
         };

@@ -1,7 +1,7 @@
 //! CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED.
 //!
-//! Weights come as differences `code - zero point`, which fit in 16 bits for either element type; the input's differences are taken
-//! when a patch is gathered. Products of two 9-bit differences are then exact, and padding is zero.
+//! All arithmetic is on differences of values and their zero points, of 9 bits for either element type: their products are exact, and
+//! padding is zero.
 
 mod columns;
 mod dense;
@@ -13,6 +13,66 @@ pub use depthwise::DepthwiseConvolution;
 
 use crate::Error;
 use crate::error::check_length;
+
+/// The constant weights of a convolution, as a file has them: a byte each.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a> {
+    bytes: &'a [u8],
+    /// Makes unsigned bytes of signed ones, in the order of their values.
+    flip: u8,
+    /// The zero point among unsigned bytes.
+    zero: i16,
+}
+
+impl<'a> Weights<'a> {
+    /// int8 weights, whose zero point is 0.
+    pub fn int8(bytes: &'a [u8]) -> Self {
+        Weights { bytes, flip: 0x80, zero: 128 }
+    }
+
+    /// uint8 weights.
+    pub fn uint8(bytes: &'a [u8], zero_point: u8) -> Self {
+        Weights { bytes, flip: 0, zero: zero_point.into() }
+    }
+
+    fn len(self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The difference of a weight and its zero point.
+    #[inline(always)]
+    fn at(self, index: usize) -> i16 {
+        i16::from(self.bytes[index] ^ self.flip) - self.zero
+    }
+
+    /// All differences.
+    #[inline(always)]
+    fn differences(self) -> impl Iterator<Item = i16> + Clone + 'a {
+        self.bytes.iter().map(move |byte| i16::from(byte ^ self.flip) - self.zero)
+    }
+
+    /// Some of the weights.
+    #[inline(always)]
+    fn part(self, range: core::ops::Range<usize>) -> Self {
+        Weights { bytes: &self.bytes[range], ..self }
+    }
+
+    /// The weights of each output channel where they are together.
+    fn rows(self, taps: usize) -> impl Iterator<Item = Weights<'a>> + Clone {
+        self.bytes.chunks_exact(taps).map(move |bytes| Weights { bytes, ..self })
+    }
+
+    /// The smallest and the largest difference.
+    fn extremes(self) -> (i16, i16) {
+        let first = (i16::MAX, i16::MIN);
+        self.differences().fold(first, |(least, most), w| (least.min(w), most.max(w)))
+    }
+}
+
+/// The sum of magnitudes.
+fn magnitudes(differences: impl Iterator<Item = i16>) -> u64 {
+    differences.map(|difference| u64::from(difference.unsigned_abs())).sum()
+}
 
 /// Shapes of a convolution. Pairs are `[height, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,16 +172,15 @@ fn length(what: &'static str, shape: &[usize]) -> Result<usize, Error> {
 
 /// The largest magnitude of each output channel's accumulator for any input: it must fit in 32 bits.
 ///
-/// `weights` gives the differences of an output channel.
-fn accumulator_bounds<'a>(
+/// `weights` gives the sum of the magnitudes of an output channel's differences.
+fn accumulator_bounds(
     input_zero_point: u8,
     bias: &[i32],
-    weights: impl Fn(usize) -> Box<dyn Iterator<Item = i16> + 'a>,
+    weights: impl Fn(usize) -> u64,
 ) -> Result<Vec<u64>, Error> {
-    let largest = i64::from(input_zero_point).max(255 - i64::from(input_zero_point));
+    let largest = u64::from(input_zero_point.max(255 - input_zero_point));
     let bound = |(channel, &bias): (usize, &i32)| {
-        let sum: i64 = weights(channel).map(|w| i64::from(w).abs()).sum();
-        let bound = (i64::from(bias).abs() + sum * largest) as u64;
+        let bound = u64::from(bias.unsigned_abs()) + weights(channel) * largest;
         if bound > i32::MAX as u64 {
             return Err(Error::AccumulatorOverflow { channel, bound });
         }

@@ -7,9 +7,9 @@
 //! rarely not zero: what of it is not, is one more group of weights at the end. Where that is too often, all weights are moved into the
 //! type by a constant, which then multiplies the sum of the codes under the window.
 
-use super::Geometry;
+use super::{Geometry, Weights};
 use crate::arch::{Code, InstructionSet, Simd, Task, Weight};
-use crate::bytes::{AlignedBytes, as_bytes, from_bytes_mut};
+use crate::bytes::{AlignedBytes, from_bytes_mut};
 use crate::requantize::Requantization;
 use crate::requantize::vector::{Scaler, Sums, VectorRequantization, with_scaler};
 
@@ -58,12 +58,14 @@ struct Run {
 }
 
 /// A group of codes once more.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Extra {
     /// Row of the window.
     tap_y: usize,
     /// First code, counted from a pixel's first.
     start: usize,
+    /// Its weights among those of an output channel.
+    taps: core::ops::Range<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -84,7 +86,7 @@ impl Tiles {
         instruction_set: InstructionSet,
         geometry: Geometry,
         zero_point: u8,
-        weights: &[i16],
+        weights: Weights<'_>,
         bias: &[i32],
         bounds: &[u64],
         requantization: &Requantization,
@@ -148,7 +150,7 @@ struct Pack<'a> {
     instruction_set: InstructionSet,
     geometry: Geometry,
     zero_point: u8,
-    weights: &'a [i16],
+    weights: Weights<'a>,
     bias: &'a [i32],
     bounds: &'a [u64],
     requantization: &'a Requantization,
@@ -185,12 +187,11 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
     let widest = S::LANES * S::VECTORS;
     let panels = g.output_channels.div_ceil(widest);
     let [least, most] = S::Weight::RANGE;
-    let smallest = *task.weights.iter().min()?;
-    let largest = *task.weights.iter().max()?;
+    let (smallest, largest) = task.weights.extremes();
     let is_whole = smallest >= least && largest <= most;
     let excess = |weight: i16| weight - weight.clamp(least, most);
     // Groups of weights beyond the type, of all panels at most this many: as counted, they may be fewer.
-    let beyond = |weights: &[i16]| weights.iter().filter(|&&weight| excess(weight) != 0).count();
+    let beyond = |weights: Weights<'_>| weights.differences().filter(|&w| excess(w) != 0).count();
     let is_split = is_whole
         || (excess(smallest) >= least
             && excess(largest) <= most
@@ -208,75 +209,82 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
     let mut panels = Vec::new();
     let mut extras = Vec::new();
     let mut lanes: Vec<Option<usize>> = Vec::new();
-    let mut packed: Vec<S::Weight> = Vec::new();
+    let mut bytes = 0;
     for channel in (0..g.output_channels).step_by(widest) {
         let channels = (g.output_channels - channel).min(widest);
         let vectors = channels.div_ceil(S::LANES);
-        let first_lane = lanes.len();
-        lanes.extend(
-            (0..vectors * S::LANES).map(|lane| (lane < channels).then_some(channel + lane)),
-        );
-        let first_weight = packed.len();
         let first_extra = extras.len();
-        packed.reserve(groups * vectors * S::LANES * S::GROUP);
-        // The second time what is left beyond the type.
-        for is_second in [false, true].into_iter().take(if is_whole { 1 } else { 2 }) {
-            let part = |weight: i16| match (is_split, is_second) {
-                (true, false) => weight.clamp(least, most),
-                (true, true) => excess(weight),
-                (false, false) => weight - offset,
-                (false, true) => 0,
-            };
+        if is_split && !is_whole {
+            let rows = || task.weights.rows(taps).skip(channel).take(channels);
             let mut start = 0;
             for run in &runs {
-                for group in 0..run.groups {
-                    let before = packed.len();
-                    let taken = group * S::GROUP..run.length.min((group + 1) * S::GROUP);
-                    for &lane in &lanes[first_lane..] {
-                        // Beyond the run and beyond the channels weights are zero whatever the code.
-                        let Some(channel) = lane else {
-                            packed.extend([S::Weight::default(); 4].iter().take(S::GROUP));
-                            continue;
-                        };
-                        let weights = &task.weights[channel * taps + start..][taken.clone()];
-                        packed.extend(weights.iter().map(|&w| S::Weight::from_difference(part(w))));
-                        let rest = S::GROUP - weights.len();
-                        packed.extend([S::Weight::default(); 4].iter().take(rest));
-                    }
-                    if is_second {
-                        if packed[before..].iter().all(|w| *w == S::Weight::default()) {
-                            packed.truncate(before);
-                        } else {
-                            let start = run.start + group * S::GROUP;
-                            extras.push(Extra { tap_y: run.tap_y, start });
-                        }
+                for at in (0..run.length).step_by(S::GROUP) {
+                    let of_group = start + at..start + run.length.min(at + S::GROUP);
+                    if rows().any(|row| beyond(row.part(of_group.clone())) > 0) {
+                        let start = run.start + at;
+                        extras.push(Extra { tap_y: run.tap_y, start, taps: of_group });
                     }
                 }
                 start += run.length;
             }
         }
+        let own = first_extra..extras.len();
         panels.push(Panel {
             channel,
             channels,
             vectors,
-            extras: first_extra..extras.len(),
-            lane: first_lane,
-            weights: first_weight * size_of::<S::Weight>(),
+            lane: lanes.len(),
+            weights: bytes,
+            extras: own.clone(),
         });
+        bytes += (groups + own.len()) * vectors * S::LANES * S::GROUP * size_of::<S::Weight>();
+        lanes.extend(
+            (0..vectors * S::LANES).map(|lane| (lane < channels).then_some(channel + lane)),
+        );
+    }
+    // What is beyond the runs and beyond the channels stays zero, whatever the code.
+    let mut weights = AlignedBytes::zeroed(bytes);
+    let packed = from_bytes_mut::<S::Weight>(&mut weights)?;
+    for panel in &panels {
+        let width = panel.vectors * S::LANES * S::GROUP;
+        let packed = &mut packed[panel.weights / size_of::<S::Weight>()..];
+        let rows = task.weights.rows(taps).skip(panel.channel).take(panel.channels);
+        for (lane, row) in rows.enumerate() {
+            let mut places = packed.chunks_exact_mut(width);
+            let mut write = |taps: core::ops::Range<usize>, part: &dyn Fn(i16) -> i16| {
+                let Some(place) = places.next() else { return };
+                let place = &mut place[lane * S::GROUP..][..S::GROUP];
+                for (packed, weight) in place.iter_mut().zip(row.part(taps).differences()) {
+                    *packed = S::Weight::from_difference(part(weight));
+                }
+            };
+            let mut start = 0;
+            for run in &runs {
+                for at in (0..run.length).step_by(S::GROUP) {
+                    let of_group = start + at..start + run.length.min(at + S::GROUP);
+                    match is_split {
+                        true => write(of_group, &|weight| weight.clamp(least, most)),
+                        false => write(of_group, &|weight| weight - offset),
+                    }
+                }
+                start += run.length;
+            }
+            for extra in &extras[panel.extras.clone()] {
+                write(extra.taps.clone(), &excess);
+            }
+        }
     }
     let requantization = VectorRequantization::new(task.requantization, task.bounds, &lanes);
     let zero_point = i32::from(task.zero_point);
     let folded = |lane: &Option<usize>| {
         lane.map_or(0, |channel| {
-            let weights = &task.weights[channel * taps..][..taps];
-            let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
+            let weights = task.weights.part(channel * taps..(channel + 1) * taps).differences();
+            let sum = weights.fold(0i32, |sum, weight| sum.wrapping_add(weight.into()));
             let bias = task.bias[channel].wrapping_add(requantization.bias());
             bias.wrapping_sub(zero_point.wrapping_mul(sum))
         })
     };
     let bias = lanes.iter().map(folded).collect();
-    let mut weights = AlignedBytes::zeroed(size_of_val(packed.as_slice()));
-    weights.copy_from_slice(as_bytes(&packed));
 
     let code_bytes = size_of::<S::Code>();
     let is_direct = g.is_pointwise() && code_bytes == 1 && depth.is_multiple_of(S::GROUP);

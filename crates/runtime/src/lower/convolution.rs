@@ -1,6 +1,8 @@
 //! CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED.
 
-use mobileight_kernels::convolution::{Convolution, DepthwiseConvolution, Geometry};
+use mobileight_kernels::convolution::{
+    self as kernels, Convolution, DepthwiseConvolution, Geometry,
+};
 use mobileight_kernels::requantize::{ReferenceArithmetic, Requantization, Scales};
 
 use super::{Context, Step};
@@ -34,7 +36,7 @@ fn dense(
         context.instruction_set,
         geometry,
         zero_point,
-        &weights.differences,
+        weights.differences,
         &weights.bias,
         requantization,
     )
@@ -64,7 +66,7 @@ pub(super) fn depthwise_conv2d(
         context.instruction_set,
         geometry,
         zero_point,
-        &weights.differences,
+        weights.differences,
         &weights.bias,
         requantization,
     )
@@ -114,17 +116,17 @@ impl Windows {
 }
 
 /// The constant operands of a convolution, decoded and checked.
-struct Weights {
-    /// Codes less their zero point, in the order of the file.
-    differences: Vec<i16>,
+struct Weights<'a> {
+    /// In the order of the file.
+    differences: kernels::Weights<'a>,
     /// A scale for each output channel.
     scales: Vec<f32>,
     bias: Vec<i32>,
 }
 
-impl Weights {
+impl<'a> Weights<'a> {
     /// `axis` is the dimension of the weights that output channels are along.
-    fn new(context: Context<'_>, channels: usize, axis: usize) -> Result<Self, Error> {
+    fn new(context: Context<'a>, channels: usize, axis: usize) -> Result<Self, Error> {
         let weights = context.input(1);
         let name = &weights.name;
         let Some(data) = &weights.data else {
@@ -170,12 +172,11 @@ impl Weights {
                 "int8 weights `{name}` have zero point {zero_point}, expected 0: TFLite's int8 weights are symmetric"
             )));
         }
-        let value = |&byte: &u8| match weights.element_type {
-            ElementType::I8 => i16::from(byte as i8),
-            _ => i16::from(byte),
+        let differences = match weights.element_type {
+            ElementType::I8 => kernels::Weights::int8(data),
+            // A zero point is within its 8-bit type: `Graph::new` checked.
+            _ => kernels::Weights::uint8(data, zero_point as u8),
         };
-        // A zero point is within its 8-bit type: `Graph::new` checked.
-        let differences = data.iter().map(|byte| value(byte) - zero_point as i16).collect();
         let bias = bias(context, channels)?;
         Ok(Weights { differences, scales, bias })
     }
