@@ -5,21 +5,30 @@
 /// Alignment of [`AlignedBytes`]: a cache line, and the widest vector register of any instruction set in use.
 pub const ALIGNMENT: usize = 64;
 
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Line([u8; ALIGNMENT]);
-
 /// A zero-initialized byte buffer that starts at a multiple of [`ALIGNMENT`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct AlignedBytes {
-    lines: Vec<Line>,
+    /// With room for the start.
+    memory: Vec<u8>,
+    start: usize,
     length: usize,
 }
 
 impl AlignedBytes {
     /// A buffer of `length` zero bytes.
     pub fn zeroed(length: usize) -> Self {
-        AlignedBytes { lines: vec![Line([0; ALIGNMENT]); length.div_ceil(ALIGNMENT)], length }
+        // Zeros are had for nothing from the system, pages of them when they are first touched.
+        let memory = vec![0; length + ALIGNMENT - 1];
+        let start = memory.as_ptr().align_offset(ALIGNMENT);
+        AlignedBytes { memory, start, length }
+    }
+}
+
+impl Clone for AlignedBytes {
+    fn clone(&self) -> Self {
+        let mut clone = AlignedBytes::zeroed(self.length);
+        clone.copy_from_slice(self);
+        clone
     }
 }
 
@@ -27,15 +36,13 @@ impl core::ops::Deref for AlignedBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `lines` holds at least `length` initialized bytes; `Line` is `repr(C)` without padding.
-        unsafe { core::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
+        &self.memory[self.start..self.start + self.length]
     }
 }
 
 impl core::ops::DerefMut for AlignedBytes {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `deref`, and the borrow of `self` is exclusive.
-        unsafe { core::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
+        &mut self.memory[self.start..self.start + self.length]
     }
 }
 

@@ -221,7 +221,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
     let requantization = VectorRequantization::new(task.requantization, task.bounds, &lanes);
     let zero_point = i32::from(task.zero_point);
     let folded = |&channel: &usize| {
-        let weights = task.weights.differences().skip(channel).step_by(depth);
+        let weights = task.weights.column(channel, depth);
         let sum = weights.fold(0i32, |sum, weight| sum.wrapping_add(weight.into()));
         let bias = task.bias[channel].wrapping_add(requantization.bias());
         bias.wrapping_sub(zero_point.wrapping_mul(sum))

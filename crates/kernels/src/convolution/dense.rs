@@ -63,7 +63,7 @@ impl Convolution {
         check_length("bias", bias.len(), channels)?;
         check_length("multipliers", requantization.channels(), channels)?;
         let bounds = accumulator_bounds(input_zero_point, bias, |channel| {
-            magnitudes(weights.part(channel * taps..(channel + 1) * taps).differences())
+            magnitudes(taps, weights.part(channel * taps..(channel + 1) * taps).differences())
         })?;
         let tiles = Tiles::new(
             instruction_set,

@@ -68,7 +68,7 @@ impl DepthwiseConvolution {
         check_length("bias", bias.len(), channels)?;
         check_length("multipliers", requantization.channels(), channels)?;
         let bounds = accumulator_bounds(input_zero_point, bias, |channel| {
-            magnitudes(weights.differences().skip(channel).step_by(channels))
+            magnitudes(height * width, weights.column(channel, channels))
         })?;
         let columns = Columns::new(
             instruction_set,

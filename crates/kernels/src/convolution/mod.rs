@@ -39,6 +39,11 @@ impl<'a> Weights<'a> {
         self.bytes.len()
     }
 
+    /// The bytes that are differences as they are.
+    fn as_int8(self) -> Option<&'a [u8]> {
+        (self.flip == 0x80 && self.zero == 128).then_some(self.bytes)
+    }
+
     /// The difference of a weight and its zero point.
     #[inline(always)]
     fn at(self, index: usize) -> i16 {
@@ -62,6 +67,11 @@ impl<'a> Weights<'a> {
         self.bytes.chunks_exact(taps).map(move |bytes| Weights { bytes, ..self })
     }
 
+    /// The differences of an output channel where channels come last.
+    fn column(self, channel: usize, channels: usize) -> impl Iterator<Item = i16> + 'a {
+        (channel..self.len()).step_by(channels).map(move |index| self.at(index))
+    }
+
     /// The smallest and the largest difference.
     fn extremes(self) -> (i16, i16) {
         let first = (i16::MAX, i16::MIN);
@@ -69,9 +79,14 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// The sum of magnitudes.
-fn magnitudes(differences: impl Iterator<Item = i16>) -> u64 {
-    differences.map(|difference| u64::from(difference.unsigned_abs())).sum()
+/// The sum of magnitudes. `taps` is their number, below 2^31.
+fn magnitudes(taps: usize, differences: impl Iterator<Item = i16>) -> u64 {
+    let magnitudes = differences.map(|difference| u32::from(difference.unsigned_abs()));
+    if taps < 1 << 23 {
+        // These cannot overflow, and vectors hold more of them.
+        return magnitudes.sum::<u32>().into();
+    }
+    magnitudes.map(u64::from).sum()
 }
 
 /// Shapes of a convolution. Pairs are `[height, width]`.

@@ -9,7 +9,7 @@
 
 use super::{Geometry, Weights};
 use crate::arch::{Code, InstructionSet, Simd, Task, Weight};
-use crate::bytes::{AlignedBytes, from_bytes_mut};
+use crate::bytes::{AlignedBytes, as_bytes_mut, from_bytes_mut};
 use crate::requantize::Requantization;
 use crate::requantize::vector::{Scaler, Sums, VectorRequantization, with_scaler};
 
@@ -251,6 +251,14 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
         let rows = task.weights.rows(taps).skip(panel.channel).take(panel.channels);
         for (lane, row) in rows.enumerate() {
             let mut places = packed.chunks_exact_mut(width);
+            if let (Some(bytes), 1, [run]) = (row.as_int8(), size_of::<S::Weight>(), &runs[..]) {
+                // By far the most: nothing is to be computed.
+                for (bytes, place) in bytes[..run.length].chunks(S::GROUP).zip(places) {
+                    let place = &mut place[lane * S::GROUP..][..bytes.len()];
+                    as_bytes_mut(place).copy_from_slice(bytes);
+                }
+                continue;
+            }
             let mut write = |taps: core::ops::Range<usize>, part: &dyn Fn(i16) -> i16| {
                 let Some(place) = places.next() else { return };
                 let place = &mut place[lane * S::GROUP..][..S::GROUP];
