@@ -4,7 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -41,6 +42,10 @@ pub struct Arguments {
     #[arg(long, default_value = "1", value_name = "N")]
     threads: NonZero<usize>,
 
+    /// Also how many inferences a second this many threads do at once, each one after another of its own
+    #[arg(long, value_name = "N")]
+    at_once: Option<NonZero<usize>>,
+
     /// Also the time of each operator, on one thread, against what this machine can do at best
     #[arg(long)]
     profile: bool,
@@ -73,8 +78,16 @@ struct Report {
     arena_bytes: u64,
     peak_rss_bytes: Option<u64>,
     multiply_adds: u64,
+    at_once: Option<AtOnce>,
     #[serde(flatten)]
     profile: Option<Profile>,
+}
+
+/// Sessions side by side.
+#[derive(Serialize)]
+struct AtOnce {
+    threads: usize,
+    inferences_per_second: f64,
 }
 
 #[derive(Serialize)]
@@ -144,6 +157,10 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
     }
     times.sort();
     let memory = peak_resident_bytes();
+    let at_once = arguments.at_once.map(|threads| {
+        at_once(&plan, &views, threads.get(), arguments.runs)
+            .map(|rate| AtOnce { threads: threads.get(), inferences_per_second: rate })
+    });
     let profile = match arguments.profile {
         true => Some(profile(&mut session, &views, arguments.runs)?),
         false => None,
@@ -164,6 +181,7 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
         arena_bytes: plan.arena_bytes() as u64,
         peak_rss_bytes: memory,
         multiply_adds: plan.layout().total_multiply_adds(plan.graph()),
+        at_once: at_once.transpose()?,
         profile,
     };
     if arguments.json {
@@ -183,7 +201,7 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
         },
         report.runs
     )?;
-    let rows = [
+    let mut rows = vec![
         vec!["from the file to the first result".into(), format!("{:.3} ms", report.cold_start_ms)],
         vec!["min".into(), format!("{:.3} ms", report.min_ms)],
         vec!["median".into(), format!("{:.3} ms", report.median_ms)],
@@ -196,11 +214,44 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
             report.peak_rss_bytes.map_or("unknown here".into(), text::bytes),
         ],
     ];
+    if let Some(AtOnce { threads, inferences_per_second }) = report.at_once {
+        let rate = format!("{inferences_per_second:.1} inferences a second");
+        rows.push(vec![format!("{threads} at once"), rate]);
+    }
     write!(out, "{}", text::table(&rows))?;
     if let Some(profile) = &report.profile {
         write_profile(profile, &report, out)?;
     }
     Ok(Outcome::Done)
+}
+
+/// Inferences a second of several sessions at once, each in a thread of its own, by the median time of all their runs.
+fn at_once(plan: &Arc<Plan>, inputs: &[TensorView<'_>], threads: usize, runs: u32) -> Result<f64> {
+    let gate = Barrier::new(threads);
+    let times: Result<Vec<Vec<Duration>>> = thread::scope(|scope| {
+        let work = || -> Result<Vec<Duration>> {
+            let mut session = Session::new(Arc::clone(plan));
+            let first = session.run(inputs).map(|_| ());
+            // Also after an error: the others wait.
+            gate.wait();
+            first?;
+            let mut times = Vec::with_capacity(runs as usize);
+            for _ in 0..runs {
+                let start = Instant::now();
+                session.run(inputs)?;
+                times.push(start.elapsed());
+            }
+            Ok(times)
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let join = |worker: thread::ScopedJoinHandle<'_, _>| {
+            worker.join().unwrap_or_else(|_| bail!("a thread panicked"))
+        };
+        workers.into_iter().map(join).collect()
+    });
+    let mut times: Vec<Duration> = times?.into_iter().flatten().collect();
+    times.sort();
+    Ok(threads as f64 / quantile(&times, 0.5).as_secs_f64())
 }
 
 /// Medians of each operator's times.

@@ -82,9 +82,9 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
     let classifier = build(arguments)?;
     let images = expand(&arguments.images)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build()?;
-    // Decoded photos are large: a few for each thread at a time, answers in the order given.
+    // Answers come in the order given, and soon; but where one lot ends, threads wait for the last of them.
     let mut failures = 0;
-    for some in images.chunks(4 * pool.current_num_threads()) {
+    for some in images.chunks(16 * pool.current_num_threads()) {
         let answers: Vec<Result<Vec<Prediction>>> =
             pool.install(|| some.par_iter().map(|path| classify(&classifier, path)).collect());
         for (path, answer) in some.iter().zip(answers) {

@@ -31,7 +31,7 @@ pub mod softmax;
 pub mod table;
 mod walk;
 
-pub use arch::InstructionSet;
+pub use arch::{InstructionSet, Plain};
 pub use error::Error;
 pub use numerics::Numerics;
 pub use table::CodeQuantization;

@@ -1,5 +1,7 @@
 //! Resampling of 8-bit images, in the arithmetic of the tools that models were evaluated with.
 
+use mobileight_runtime::{InstructionSet, Plain};
+
 use crate::Resize;
 
 /// A part of an image of interleaved 8-bit channels.
@@ -103,40 +105,74 @@ fn triangle_taps(from: usize, to: usize) -> Taps<i32> {
     taps
 }
 
-fn round_fixed<const C: usize>(sums: [i32; C]) -> [u8; C] {
-    sums.map(|sum| (sum >> FRACTION_BITS).clamp(0, 255) as u8)
-}
-
 /// Rows first, then columns, with 8-bit pixels in between.
 fn antialiased<const C: usize>(part: Part, width: usize, height: usize) -> Vec<[u8; C]> {
-    const HALF: i32 = 1 << (FRACTION_BITS - 1);
-    let horizontal = triangle_taps(part.width(), width);
-    let vertical = triangle_taps(part.height(), height);
-    let mut between: Vec<[u8; C]> = Vec::with_capacity(width * part.height());
-    for row in 0..part.height() {
-        let pixels = part.row::<C>(row);
-        between.extend(horizontal.iter().map(|(start, weights)| {
-            let mut sums = [HALF; C];
-            for (pixel, &weight) in pixels[start..].iter().zip(weights) {
-                for (sum, &value) in sums.iter_mut().zip(pixel) {
+    let mut output = vec![[0; C]; width * height];
+    let task = Antialiased {
+        part,
+        horizontal: &triangle_taps(part.width(), width),
+        vertical: &triangle_taps(part.height(), height),
+        output: &mut output,
+    };
+    InstructionSet::best().run_plain(task);
+    output
+}
+
+struct Antialiased<'a, const C: usize> {
+    part: Part<'a>,
+    horizontal: &'a Taps<i32>,
+    vertical: &'a Taps<i32>,
+    output: &'a mut [[u8; C]],
+}
+
+impl<const C: usize> Plain for Antialiased<'_, C> {
+    #[inline(always)]
+    fn run(self) {
+        const HALF: i32 = 1 << (FRACTION_BITS - 1);
+        let Antialiased { part, horizontal, vertical, output } = self;
+        let width = horizontal.windows.len();
+        // Along the rows a few of them at once, the same column of each beside each other: these are what vectors hold.
+        const ROWS: usize = 16;
+        let mut between = vec![0; width * C * part.height()];
+        let mut columns = vec![[0u8; ROWS]; part.width() * C];
+        for (block, between) in between.chunks_mut(ROWS * width * C).enumerate() {
+            let rows = between.len() / (width * C);
+            for row in 0..rows {
+                let values = part.row::<C>(block * ROWS + row).as_flattened();
+                for (column, &value) in columns.iter_mut().zip(values) {
+                    column[row] = value;
+                }
+            }
+            for (at, (start, weights)) in horizontal.iter().enumerate() {
+                for c in 0..C {
+                    let mut sums = [HALF; ROWS];
+                    let taps = columns[start * C + c..].iter().step_by(C).zip(weights);
+                    for (column, &weight) in taps {
+                        for (sum, &value) in sums.iter_mut().zip(column) {
+                            *sum += i32::from(value) * weight;
+                        }
+                    }
+                    let rows = between[at * C + c..].iter_mut().step_by(width * C);
+                    for (value, sum) in rows.zip(sums) {
+                        *value = (sum >> FRACTION_BITS).clamp(0, 255) as u8;
+                    }
+                }
+            }
+        }
+        let mut sums = vec![0; width * C];
+        for ((start, weights), output) in vertical.iter().zip(output.chunks_exact_mut(width)) {
+            sums.fill(HALF);
+            for (row, &weight) in between[start * width * C..].chunks_exact(width * C).zip(weights)
+            {
+                for (sum, &value) in sums.iter_mut().zip(row) {
                     *sum += i32::from(value) * weight;
                 }
             }
-            round_fixed(sums)
-        }));
-    }
-    let mut output = Vec::with_capacity(width * height);
-    let mut sums = vec![[HALF; C]; width];
-    for (start, weights) in vertical.iter() {
-        sums.fill([HALF; C]);
-        for (row, &weight) in between[start * width..].chunks_exact(width).zip(weights) {
-            for (sum, &value) in sums.as_flattened_mut().iter_mut().zip(row.as_flattened()) {
-                *sum += i32::from(value) * weight;
+            for (value, &sum) in output.as_flattened_mut().iter_mut().zip(&sums) {
+                *value = (sum >> FRACTION_BITS).clamp(0, 255) as u8;
             }
         }
-        output.extend(sums.iter().map(|&sums| round_fixed(sums)));
     }
-    output
 }
 
 /// TensorFlow's neighbours of a position: the two indices and the share of the second.

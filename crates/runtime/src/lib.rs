@@ -22,7 +22,7 @@ pub use error::{Error, Missing};
 pub use graph::{ConstantData, Graph, GraphTensor, Metadata, Normalization, Quantization};
 pub use layout::Layout;
 pub use mobileight_kernels::bytes::AlignedBytes;
-pub use mobileight_kernels::{InstructionSet, Numerics, roof};
+pub use mobileight_kernels::{InstructionSet, Numerics, Plain, roof};
 pub use operator::{
     Activation, Conv2d, DepthwiseConv2d, Operator, OperatorKind, Padding, Pool2d, TensorId,
 };

@@ -113,8 +113,9 @@ impl InstructionSet {
 }
 
 /// Plain code whose loops compilers turn into vectors by themselves, better ones for a better instruction set.
-pub(crate) trait Plain {
-    /// Does it. Implementations are `#[inline(always)]`, as for [`Task`].
+pub trait Plain {
+    /// Does it. Implementations are `#[inline(always)]`, and so is what they call: only what is inlined is compiled for the
+    /// instruction set.
     fn run(self);
 }
 
@@ -128,8 +129,8 @@ impl<P: Plain> Task for Compiled<P> {
 }
 
 impl InstructionSet {
-    /// Runs plain code as compiled for these instructions.
-    pub(crate) fn run_plain(self, plain: impl Plain) {
+    /// Runs plain code as compiled for these instructions, or for any CPU where this one lacks them.
+    pub fn run_plain(self, plain: impl Plain) {
         if let Err(Compiled(plain)) = self.run(Compiled(plain)) {
             plain.run();
         }
