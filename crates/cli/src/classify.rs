@@ -84,7 +84,7 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build()?;
     // Answers come in the order given, and soon; but where one lot ends, threads wait for the last of them.
     let mut failures = 0;
-    for some in images.chunks(16 * pool.current_num_threads()) {
+    for some in images.chunks(64 * pool.current_num_threads()) {
         let answers: Vec<Result<Vec<Prediction>>> =
             pool.install(|| some.par_iter().map(|path| classify(&classifier, path)).collect());
         for (path, answer) in some.iter().zip(answers) {

@@ -52,15 +52,21 @@ struct Products<'a> {
 impl Task for Products<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        // Enough sums that none waits for its last product, few enough for the registers of all sets.
+        // Enough sums that none waits for its last product, few enough for the registers of all sets. No product is the same as another:
+        // compilers would compute it once.
         const SUMS: usize = 12;
         let mut sums = [simd.splat(black_box(0)); SUMS];
-        let codes = simd.splat(black_box(0x0101_0101));
-        let weights = simd.splat(black_box(0x0202_0202));
+        let mut weights = [simd.splat(0); SUMS];
+        for (weights, at) in weights.iter_mut().zip(0x0102_0304..) {
+            *weights = simd.splat(black_box(at));
+        }
+        let mut codes = simd.splat(black_box(0x0101_0101));
+        let step = simd.splat(black_box(0x0001_0001));
         for _ in 0..self.rounds {
-            for sum in &mut sums {
+            for (sum, &weights) in sums.iter_mut().zip(&weights) {
                 *sum = simd.dot(*sum, codes, weights);
             }
+            codes = simd.add(codes, step);
         }
         let mut result = [0i32; 16];
         const { assert!(S::LANES <= 16) };

@@ -153,13 +153,13 @@ impl<const C: usize> Plain for Antialiased<'_, C> {
                         }
                     }
                     let rows = between[at * C + c..].iter_mut().step_by(width * C);
-                    for (value, sum) in rows.zip(sums) {
-                        *value = (sum >> FRACTION_BITS).clamp(0, 255) as u8;
+                    for (to, value) in rows.zip(round(&sums)) {
+                        *to = value;
                     }
                 }
             }
         }
-        let mut sums = vec![0; width * C];
+        let mut sums = vec![0; (width * C).next_multiple_of(ROWS)];
         for ((start, weights), output) in vertical.iter().zip(output.chunks_exact_mut(width)) {
             sums.fill(HALF);
             for (row, &weight) in between[start * width * C..].chunks_exact(width * C).zip(weights)
@@ -168,11 +168,23 @@ impl<const C: usize> Plain for Antialiased<'_, C> {
                     *sum += i32::from(value) * weight;
                 }
             }
-            for (value, &sum) in output.as_flattened_mut().iter_mut().zip(&sums) {
-                *value = (sum >> FRACTION_BITS).clamp(0, 255) as u8;
+            let some = output.as_flattened_mut().chunks_mut(ROWS);
+            for (output, sums) in some.zip(sums.as_chunks::<ROWS>().0) {
+                let values = round(sums);
+                output.copy_from_slice(&values[..output.len()]);
             }
         }
     }
+}
+
+/// A few at once, for vectors.
+#[inline(always)]
+fn round<const N: usize>(sums: &[i32; N]) -> [u8; N] {
+    let mut values = [0; N];
+    for (value, &sum) in values.iter_mut().zip(sums) {
+        *value = (sum >> FRACTION_BITS).clamp(0, 255) as u8;
+    }
+    values
 }
 
 /// TensorFlow's neighbours of a position: the two indices and the share of the second.

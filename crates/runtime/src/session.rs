@@ -52,17 +52,21 @@ impl Session {
     }
 
     /// Shares each run between this many threads: the one that calls [`run`](Session::run), and helpers from the rayon pool it runs in,
-    /// the global one outside of any. Results are the same for any number.
+    /// the global one outside of any. Results are the same for any number. Networks of less than 30 million multiply-adds stay on one.
     ///
     /// Helpers spin between operators, which take microseconds: give a session no more threads than there are idle cores, and to many
     /// inferences at once a session of one thread each. A run never waits for helpers to start, but before it returns for
     /// those tasks of its own that a busy pool has not come to yet.
     #[cfg(feature = "rayon")]
     pub fn threads(mut self, threads: std::num::NonZero<usize>) -> Self {
+        // To wake a helper takes tens of microseconds, in which small networks are done.
+        const WORTH_SHARING: u64 = 30_000_000;
+        let work = self.plan.layout().total_multiply_adds(self.plan.graph());
+        let threads = if work < WORTH_SHARING { 1 } else { threads.get() };
         let scratch = || AlignedBytes::zeroed(self.plan.scratch_bytes());
-        self.scratch = (0..threads.get()).map(|_| scratch()).collect();
-        self.splits = split(&self.plan, threads.get());
-        self.shares = Shares::new(threads.get());
+        self.scratch = (0..threads).map(|_| scratch()).collect();
+        self.splits = split(&self.plan, threads);
+        self.shares = Shares::new(threads);
         self
     }
 

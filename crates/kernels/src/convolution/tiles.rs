@@ -7,6 +7,8 @@
 //! rarely not zero: what of it is not, is one more group of weights at the end. Where that is too often, all weights are moved into the
 //! type by a constant, which then multiplies the sum of the codes under the window.
 
+use std::collections::BTreeSet;
+
 use super::{Geometry, Weights};
 use crate::arch::{Code, InstructionSet, Simd, Task, Weight};
 use crate::bytes::{AlignedBytes, as_bytes_mut, from_bytes_mut};
@@ -215,12 +217,18 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
         let vectors = channels.div_ceil(S::LANES);
         let first_extra = extras.len();
         if is_split && !is_whole {
-            let rows = || task.weights.rows(taps).skip(channel).take(channels);
+            let mut places = BTreeSet::new();
+            for row in task.weights.rows(taps).skip(channel).take(channels) {
+                if beyond(row) > 0 {
+                    let weights = row.differences().enumerate();
+                    places.extend(weights.filter(|&(_, w)| excess(w) != 0).map(|(at, _)| at));
+                }
+            }
             let mut start = 0;
             for run in &runs {
                 for at in (0..run.length).step_by(S::GROUP) {
                     let of_group = start + at..start + run.length.min(at + S::GROUP);
-                    if rows().any(|row| beyond(row.part(of_group.clone())) > 0) {
+                    if places.range(of_group.clone()).next().is_some() {
                         let start = run.start + at;
                         extras.push(Extra { tap_y: run.tap_y, start, taps: of_group });
                     }
