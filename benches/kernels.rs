@@ -20,7 +20,7 @@ fn requantization(numerics: Numerics, channels: usize) -> Requantization {
 
 /// Bytes that look like codes or weights.
 fn bytes(count: usize) -> Vec<u8> {
-    (0..count).map(|at| (at * 2_654_435_761 >> 7) as u8).collect()
+    (0..count).map(|at| ((at * 40_503) >> 7) as u8).collect()
 }
 
 fn sets() -> impl Iterator<Item = (InstructionSet, Numerics)> {

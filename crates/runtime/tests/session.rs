@@ -201,7 +201,7 @@ fn one_kernel_runs_by_itself_in_memory_of_its_size() {
     plan.run_kernel(addition, &[&a, &b], &mut output, &mut scratch).unwrap();
     assert_eq!(output, as_codes(codes(SUM)));
 
-    let mut refused = |kernel, operands: &[&[u8]], output: &mut [u8], scratch: &mut [u8]| {
+    let refused = |kernel, operands: &[&[u8]], output: &mut [u8], scratch: &mut [u8]| {
         let error = plan.run_kernel(kernel, operands, output, scratch).unwrap_err();
         assert!(matches!(error, Error::InvalidOperator { .. }), "{error}");
     };

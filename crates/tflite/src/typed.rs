@@ -128,11 +128,14 @@ fn inner_type(element_type: ElementType) -> TractResult<DatumType> {
     }
 }
 
+/// Tensors of the same type and number of elements.
+type Kind = (DatumType, usize);
+
 /// What the layers of a model share.
 #[derive(Default)]
 struct Buffers {
     /// Tensors that were handed out, to be used again when nobody else has them any more.
-    tensors: Mutex<HashMap<(DatumType, usize), Vec<Arc<Tensor>>>>,
+    tensors: Mutex<HashMap<Kind, Vec<Arc<Tensor>>>>,
     /// Working memory of layers that are not being computed.
     scratch: Mutex<Vec<AlignedBytes>>,
 }

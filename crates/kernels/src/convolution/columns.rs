@@ -475,9 +475,9 @@ impl Columns {
                     let codes = codes.add(tap.start + from * S::GROUP);
                     for v in 0..V {
                         let codes = simd.load(codes.add(v * step));
-                        for row in 0..B {
+                        for (row, sums) in sums.iter_mut().enumerate() {
                             let weights = simd.load(weights.add((row * V + v) * step));
-                            sums[row][v] = simd.dot(sums[row][v], codes, weights);
+                            sums[v] = simd.dot(sums[v], codes, weights);
                         }
                     }
                     weights = weights.add(B * V * step);

@@ -183,8 +183,8 @@ impl<T: Scale> Scaler for T {
         unsafe {
             // All before anything is written: then factors are loaded once for all rows.
             for_each_row!(P, |p| {
-                for v in 0..V {
-                    sums[p][v] = self.scale(simd, sums[p][v], lane + v * S::LANES);
+                for (v, sum) in sums[p].iter_mut().enumerate() {
+                    *sum = self.scale(simd, *sum, lane + v * S::LANES);
                 }
             });
             if P == 2 && 2 * V == S::VECTORS {
