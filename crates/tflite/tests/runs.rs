@@ -12,7 +12,7 @@ use mobileight_tflite::{plan_to_tract, read_file};
 
 /// The same values for the same shape.
 fn input(shape: &[usize], element_type: ElementType) -> Tensor {
-    let bytes = (0..shape.iter().product()).map(|at: usize| (at * at * 31 + at * 7 >> 3) as u8);
+    let bytes = (0..shape.iter().product()).map(|at: usize| ((at * at * 31 + at * 7) >> 3) as u8);
     let data: Data = match element_type {
         ElementType::U8 => bytes.collect::<Vec<_>>().into(),
         ElementType::I8 => bytes.map(|byte| byte as i8).collect::<Vec<_>>().into(),
