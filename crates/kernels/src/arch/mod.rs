@@ -174,20 +174,29 @@ pub(crate) unsafe trait Simd: Copy {
     const VECTORS: usize;
     /// A code as the dot product takes it.
     type Code: Code;
-    /// A weight as the dot product takes it.
-    type Weight: Weight;
     /// A vector of 32-bit integers, or of groups of codes or weights.
     type Integers: Copy;
 
     /// Runs a task compiled for these instructions.
     fn vectorize<T: Task>(self, task: T);
 
-    /// Reads a vector.
+    /// Reads a vector of numbers.
     ///
     /// # Safety
     ///
     /// A vector's bytes must be readable at the address; no alignment is needed.
     unsafe fn load<T>(self, address: *const T) -> Self::Integers;
+
+    /// Reads a group of weights for each lane, as the dot product takes them.
+    ///
+    /// # Safety
+    ///
+    /// `LANES * GROUP` weights must be readable at the address; no alignment is needed.
+    #[inline(always)]
+    unsafe fn weights(self, address: *const i8) -> Self::Integers {
+        // SAFETY: the caller's: where they are taken as bytes, they fill a vector.
+        unsafe { self.load(address) }
+    }
 
     /// `LANES` codes as integers.
     ///
@@ -342,30 +351,5 @@ impl Code for i16 {
     #[inline(always)]
     fn from_code(code: u8) -> Self {
         code.into()
-    }
-}
-
-/// What a dot product takes for a weight.
-pub(crate) trait Weight: Number + Default + PartialEq {
-    /// Smallest and largest.
-    const RANGE: [i16; 2];
-
-    /// A difference within the range.
-    fn from_difference(difference: i16) -> Self;
-}
-
-impl Weight for i8 {
-    const RANGE: [i16; 2] = [-128, 127];
-
-    fn from_difference(difference: i16) -> Self {
-        difference as i8
-    }
-}
-
-impl Weight for i16 {
-    const RANGE: [i16; 2] = [i16::MIN, i16::MAX];
-
-    fn from_difference(difference: i16) -> Self {
-        difference
     }
 }

@@ -2,15 +2,19 @@
 //!
 //! The input rows under a band of output rows are interleaved once: the codes of a column, for one channel, lie beside each other, as
 //! many as a lane multiplies in one instruction. Each column then serves all windows that it is part of, in all rows of the band: the
-//! weights of a lower row are those of an upper one, shifted. Lanes stand for consecutive codes of an output row, whatever their
-//! pixels: where the channels are no multiple of a block, lanes and channels come round together after a few blocks, the phases, each
-//! with its own copy of the weights.
+//! weights of a lower row are those of an upper one, shifted. Where the channels are a multiple of what is interleaved in one go, a few
+//! of them are done at a time, so that their columns stay in the first cache. Elsewhere lanes stand for consecutive codes of an output
+//! row, whatever their pixels: lanes and channels come round together after a few blocks, the phases, each with its own copy of the
+//! weights.
 
 use super::{Geometry, Weights};
-use crate::arch::{Code, InstructionSet, Simd, Task, Weight};
+use crate::arch::{Code, InstructionSet, Simd, Task};
 use crate::bytes::{AlignedBytes, as_bytes, from_bytes_mut};
 use crate::requantize::Requantization;
 use crate::requantize::vector::{Scaler, VectorRequantization, WIDEST, with_scaler};
+
+/// Bytes of interleaved columns that are worked on together: they stay in the first cache beside rows and weights.
+const INTERLEAVED_BYTES: usize = 16 << 10;
 
 /// A depthwise convolution packed for an instruction set.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub(super) struct Columns {
     /// Codes of each row that are interleaved in one go, and a lane's codes.
     chunk: usize,
     group: usize,
+    /// Channels done at a time: all, or some chunks of them.
+    width: usize,
     phases: Vec<Phase>,
     /// For each phase, tap and row of a band the weights of a block.
     weights: AlignedBytes,
@@ -157,6 +163,13 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
     let phase_count = depth / greatest_common_divisor(depth, block);
     let lanes: Vec<Option<usize>> = (0..phase_count * block).map(|at| Some(at % depth)).collect();
     let columns = (g.output[1] - 1) * g.stride[1] + (g.filter[1] - 1) * g.dilation[1] + 1;
+    let channel_bytes = columns * row_groups * S::GROUP * size_of::<S::Code>();
+    let widths = (1..=depth / chunk).map(|chunks| chunks * chunk).filter(|w| depth % w == 0);
+    let width = match depth % chunk {
+        0 => widths.take_while(|width| width * channel_bytes <= INTERLEAVED_BYTES).last(),
+        _ => Some(depth),
+    };
+    let width = width.unwrap_or(chunk);
     let mut parts = Vec::new();
     let mut interleaved = 0;
     for _ in 0..row_groups {
@@ -164,11 +177,11 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
             parts.push(interleaved);
             let own = columns.saturating_sub(residue).div_ceil(g.stride[1]);
             // Chunks and blocks at the end reach beyond it.
-            interleaved += (own * depth).next_multiple_of(chunk) * S::GROUP + chunk * S::GROUP;
+            interleaved += (own * width).next_multiple_of(chunk) * S::GROUP + chunk * S::GROUP;
         }
     }
     // Weights beyond the instruction's type are the sum of two, of which the second is mostly zero.
-    let [least, most] = S::Weight::RANGE;
+    let [least, most] = [i8::MIN, i8::MAX].map(i16::from);
     let halves = |weight: i16| {
         let first = weight.clamp(least, most);
         [first, weight - first]
@@ -180,7 +193,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
     let is_whole = smallest >= least && largest <= most;
     let mut taps = Vec::new();
     let mut phases = Vec::new();
-    let mut packed: Vec<S::Weight> = Vec::new();
+    let mut packed: Vec<i8> = Vec::new();
     for phase in 0..phase_count {
         let first_tap = taps.len();
         let first_weight = packed.len();
@@ -197,24 +210,21 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
                                     let at = (tap_y * g.filter[1] + tap_x) * depth + channel;
                                     halves(task.weights.at(at))[half]
                                 });
-                                packed.push(S::Weight::from_difference(weight));
+                                packed.push(weight as i8);
                             }
                         }
                     }
-                    if half == 1 && packed[start..].iter().all(|w| *w == S::Weight::default()) {
+                    if half == 1 && packed[start..].iter().all(|&weight| weight == 0) {
                         packed.truncate(start);
                         continue;
                     }
                     let column = tap_x * g.dilation[1];
                     let part = parts[row_group * g.stride[1] + column % g.stride[1]];
-                    taps.push(Tap { start: part + column / g.stride[1] * depth * S::GROUP });
+                    taps.push(Tap { start: part + column / g.stride[1] * width * S::GROUP });
                 }
             }
         }
-        phases.push(Phase {
-            taps: first_tap..taps.len(),
-            weights: first_weight * size_of::<S::Weight>(),
-        });
+        phases.push(Phase { taps: first_tap..taps.len(), weights: first_weight });
     }
     let mut weights = AlignedBytes::zeroed(size_of_val(packed.as_slice()));
     weights.copy_from_slice(as_bytes(&packed));
@@ -234,6 +244,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
         block,
         chunk,
         group: S::GROUP,
+        width,
         phases,
         weights,
         taps,
@@ -248,6 +259,17 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
 
 fn greatest_common_divisor(a: usize, b: usize) -> usize {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+/// Codes of rows that are to be interleaved.
+#[derive(Clone, Copy)]
+struct Pieces {
+    /// Where the first starts in the rows, and where it goes.
+    from: usize,
+    to: usize,
+    count: usize,
+    /// Codes of each.
+    codes: usize,
 }
 
 struct Multiply<'a, R> {
@@ -288,17 +310,6 @@ impl<R: Scaler> Multiply<'_, R> {
         while done < rows {
             let (image, y) = ((first_row + done) / g.output[0], (first_row + done) % g.output[0]);
             let image = &input[image * g.input[0] * row_length..][..g.input[0] * row_length];
-            for row_group in 0..g.filter[0].div_ceil(S::GROUP) {
-                let rows: [&[u8]; 4] = core::array::from_fn(|row| {
-                    let tap_y = row_group * S::GROUP + row;
-                    // What has no weights may be any row.
-                    match g.source(0, y, tap_y) {
-                        Some(at) => &image[at * row_length..][..row_length],
-                        None => &*padding,
-                    }
-                });
-                columns.interleave(simd, rows, row_group, interleaved);
-            }
             // Where the image or what was asked for ends within a band, other rows are computed for nothing.
             let own = B.min(rows - done).min(g.output[0] - y);
             let output = &mut output[done * output_row..][..own * output_row];
@@ -309,20 +320,52 @@ impl<R: Scaler> Multiply<'_, R> {
                     spare[..output_row].as_mut_ptr()
                 }
             });
-            // SAFETY: the parts hold all columns under the band, and each output is a row.
-            unsafe { columns.multiply::<S, R, B, V>(simd, scaler, interleaved, outputs) };
+            for channel in (0..g.output_channels).step_by(columns.width) {
+                for row_group in 0..g.filter[0].div_ceil(S::GROUP) {
+                    let rows: [&[u8]; 4] = core::array::from_fn(|row| {
+                        let tap_y = row_group * S::GROUP + row;
+                        // What has no weights may be any row.
+                        match g.source(0, y, tap_y) {
+                            Some(at) => &image[at * row_length..][..row_length],
+                            None => &*padding,
+                        }
+                    });
+                    columns.interleave(simd, rows, channel, row_group, interleaved);
+                }
+                // SAFETY: the parts hold all columns under the band, and each output is a row.
+                unsafe {
+                    columns.multiply::<S, R, B, V>(simd, scaler, channel, interleaved, outputs);
+                }
+            }
             done += own;
         }
     }
 }
 
 impl Columns {
-    /// Interleaves the columns of a group of rows, padding included.
+    /// Codes of the output from a block of a phase to its next.
+    fn output_step(&self) -> usize {
+        self.phases.len() * self.block
+    }
+
+    /// The same among interleaved codes.
+    fn code_step(&self) -> usize {
+        let codes = if self.is_whole() { self.output_step() } else { self.width };
+        codes * self.group
+    }
+
+    /// Whether all channels are done in one go.
+    fn is_whole(&self) -> bool {
+        self.width == self.geometry.output_channels
+    }
+
+    /// Interleaves the columns of a group of rows, padding included, from a channel on.
     #[inline(always)]
     fn interleave<S: Simd>(
         &self,
         simd: S,
         rows: [&[u8]; 4],
+        channel: usize,
         row_group: usize,
         interleaved: &mut [S::Code],
     ) {
@@ -330,43 +373,68 @@ impl Columns {
         let depth = g.input_channels;
         let (stride, before) = (g.stride[1], g.padding[1].min(self.columns));
         let inside = (self.columns - before).min(g.input[1]);
-        let parts = &self.parts[row_group * stride..][..stride];
-        let place = |column: usize| parts[column % stride] + column / stride * depth * self.group;
         let zero = S::Code::from_code(self.zero_point);
-        for column in 0..before {
-            interleaved[place(column)..][..depth * self.group].fill(zero);
+        let length = self.width * self.group;
+        let parts = &self.parts[row_group * stride..][..stride];
+        for (residue, &part) in parts.iter().enumerate() {
+            // Of this residue's columns, those before the end of each: the left padding, the image, the right padding.
+            let until = |column: usize| column.saturating_sub(residue).div_ceil(stride);
+            let [left, middle, right] = [before, before + inside, self.columns].map(until);
+            interleaved[part..][..left * length].fill(zero);
+            if left < middle {
+                let from = (residue + left * stride - before) * depth + channel;
+                let to = part + left * length;
+                // Columns that follow each other in the image and interleaved are one piece.
+                let pieces = match stride == 1 && self.is_whole() {
+                    true => Pieces { from, to, count: 1, codes: (middle - left) * depth },
+                    false => Pieces { from, to, count: middle - left, codes: self.width },
+                };
+                self.interleave_pieces(simd, rows, pieces, interleaved);
+            }
+            interleaved[part + middle * length..part + right * length].fill(zero);
         }
-        // In one go where columns follow each other, else one by one.
-        let (pieces, length) = if stride == 1 { (1, inside * depth) } else { (inside, depth) };
-        for piece in 0..pieces {
-            let to = place(before + piece);
-            for at in (0..length).step_by(self.chunk) {
-                let from = piece * length + at;
-                let to = &mut interleaved[to + at * self.group..][..self.chunk * self.group];
-                if from + self.chunk <= rows[0].len() {
-                    let rows = rows.map(|row| row[from..][..self.chunk].as_ptr());
-                    // SAFETY: a chunk is readable at each row and writable at `to`: both were just sliced.
-                    unsafe { simd.interleave(rows, to.as_mut_ptr()) };
-                } else {
+    }
+
+    /// Interleaves some pieces in whole chunks.
+    #[inline(always)]
+    fn interleave_pieces<S: Simd>(
+        &self,
+        simd: S,
+        rows: [&[u8]; 4],
+        pieces: Pieces,
+        interleaved: &mut [S::Code],
+    ) {
+        let row_length = self.row_bytes();
+        let rows = rows.map(|row| &row[..row_length]);
+        let chunks = pieces.codes.div_ceil(self.chunk);
+        let step = self.geometry.stride[1] * self.geometry.input_channels;
+        let length = self.width * self.group;
+        let end = (pieces.count - 1) * length + chunks * self.chunk * self.group;
+        let to = &mut interleaved[pieces.to..][..end];
+        let starts = (pieces.from..).step_by(step).zip((0..).step_by(length));
+        for (from, to_piece) in starts.take(pieces.count) {
+            let starts =
+                (from..).step_by(self.chunk).zip((to_piece..).step_by(self.chunk * self.group));
+            for (from, at) in starts.take(chunks) {
+                // SAFETY: chunks are readable, of the row or of `ends`, whose `WIDEST` is at least one; all are within `to`.
+                unsafe {
+                    let to = to.as_mut_ptr().add(at);
+                    if from + self.chunk <= row_length {
+                        simd.interleave(rows.map(|row| row.as_ptr().add(from)), to);
+                        continue;
+                    }
                     let mut ends = [[0u8; WIDEST]; 4];
                     for (end, row) in ends.iter_mut().zip(rows) {
                         let rest = &row[from..];
                         end[..rest.len()].copy_from_slice(rest);
                     }
-                    // SAFETY: `WIDEST` is at least a chunk.
-                    unsafe {
-                        let ends = ends.each_ref().map(|end| end.as_ptr());
-                        simd.interleave(ends, to.as_mut_ptr());
-                    };
+                    simd.interleave(ends.each_ref().map(|end| end.as_ptr()), to);
                 }
             }
         }
-        for column in before + inside..self.columns {
-            interleaved[place(column)..][..depth * self.group].fill(zero);
-        }
     }
 
-    /// The output rows of a band from interleaved columns.
+    /// The output rows of a band from interleaved columns, from a channel on.
     ///
     /// # Safety
     ///
@@ -376,22 +444,33 @@ impl Columns {
         &self,
         simd: S,
         scaler: R,
+        channel: usize,
         interleaved: &[S::Code],
         outputs: [*mut u8; B],
     ) {
         debug_assert_eq!((self.block, self.band), (V * S::LANES, B));
-        for (phase, at) in self.phases.iter().zip((0..).step_by(self.block)) {
+        let phases = self.phases.iter().zip((0..).step_by(self.block));
+        let own = if self.is_whole() {
+            0..self.phases.len()
+        } else {
+            channel / self.block..(channel + self.width) / self.block
+        };
+        for (phase, at) in phases.take(own.end).skip(own.start) {
             let taps = &self.taps[phase.taps.clone()];
             // SAFETY: the caller's; a phase's weights were packed for its taps.
             unsafe {
-                let weights = self.weights.as_ptr().add(phase.weights).cast::<S::Weight>();
+                let weights = self.weights.as_ptr().add(phase.weights).cast::<i8>();
+                let codes = interleaved.as_ptr().add((at - channel) * S::GROUP);
                 match taps {
                     [a, b, c] => {
-                        let starts = [a, b, c].map(|tap| interleaved.as_ptr().add(tap.start));
+                        let starts = [a, b, c].map(|tap| codes.add(tap.start));
                         self.blocks::<S, R, 3, B, V>(simd, scaler, starts, weights, at, outputs);
                     }
+                    [a, b, c, d, e, f] => {
+                        let starts = [a, b, c, d, e, f].map(|tap| codes.add(tap.start));
+                        self.blocks::<S, R, 6, B, V>(simd, scaler, starts, weights, at, outputs);
+                    }
                     _ => {
-                        let codes = interleaved.as_ptr();
                         self.blocks_of_taps::<S, R, B, V>(
                             simd, scaler, taps, codes, weights, at, outputs,
                         );
@@ -412,7 +491,7 @@ impl Columns {
         simd: S,
         scaler: R,
         starts: [*const S::Code; T],
-        weights: *const S::Weight,
+        weights: *const i8,
         at: usize,
         outputs: [*mut u8; B],
     ) {
@@ -422,15 +501,18 @@ impl Columns {
         unsafe {
             let weights: [[[S::Integers; V]; B]; T] = core::array::from_fn(|t| {
                 core::array::from_fn(|row| {
-                    core::array::from_fn(|v| simd.load(weights.add(((t * B + row) * V + v) * step)))
+                    core::array::from_fn(|v| {
+                        simd.weights(weights.add(((t * B + row) * V + v) * step))
+                    })
                 })
             });
             let bias = self.bias[at..][..self.block].as_ptr();
-            for from in (at..length).step_by(self.phases.len() * self.block) {
+            let codes_from = (0..).step_by(self.code_step());
+            for (from, code) in (at..length).step_by(self.output_step()).zip(codes_from) {
                 let mut sums: [[S::Integers; V]; B] =
                     [core::array::from_fn(|v| simd.load(bias.add(v * S::LANES))); B];
                 for t in 0..T {
-                    let codes = starts[t].add(from * S::GROUP);
+                    let codes = starts[t].add(code);
                     for v in 0..V {
                         let codes = simd.load(codes.add(v * step));
                         for row in 0..B {
@@ -458,7 +540,7 @@ impl Columns {
         scaler: R,
         taps: &[Tap],
         codes: *const S::Code,
-        weights: *const S::Weight,
+        weights: *const i8,
         at: usize,
         outputs: [*mut u8; B],
     ) {
@@ -467,16 +549,17 @@ impl Columns {
         // SAFETY: the caller's; biases were packed for all phases.
         unsafe {
             let bias = self.bias[at..][..self.block].as_ptr();
-            for from in (at..length).step_by(self.phases.len() * self.block) {
+            let codes_from = (0..).step_by(self.code_step());
+            for (from, code) in (at..length).step_by(self.output_step()).zip(codes_from) {
                 let mut sums: [[S::Integers; V]; B] =
                     [core::array::from_fn(|v| simd.load(bias.add(v * S::LANES))); B];
                 let mut weights = weights;
                 for tap in taps {
-                    let codes = codes.add(tap.start + from * S::GROUP);
+                    let codes = codes.add(tap.start + code);
                     for v in 0..V {
                         let codes = simd.load(codes.add(v * step));
                         for (row, sums) in sums.iter_mut().enumerate() {
-                            let weights = simd.load(weights.add((row * V + v) * step));
+                            let weights = simd.weights(weights.add((row * V + v) * step));
                             sums[v] = simd.dot(sums[v], codes, weights);
                         }
                     }

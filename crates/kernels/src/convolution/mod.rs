@@ -50,6 +50,11 @@ impl<'a> Weights<'a> {
         i16::from(self.bytes[index] ^ self.flip) - self.zero
     }
 
+    /// A function of the difference of each byte.
+    fn table(self, part: impl Fn(i16) -> i16) -> [u8; 256] {
+        core::array::from_fn(|byte| part(i16::from(byte as u8 ^ self.flip) - self.zero) as u8)
+    }
+
     /// All differences.
     #[inline(always)]
     fn differences(self) -> impl Iterator<Item = i16> + Clone + 'a {

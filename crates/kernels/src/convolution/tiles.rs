@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 
 use super::{Geometry, Weights};
-use crate::arch::{Code, InstructionSet, Simd, Task, Weight};
-use crate::bytes::{AlignedBytes, as_bytes_mut, from_bytes_mut};
+use crate::arch::{Code, InstructionSet, Simd, Task};
+use crate::bytes::{AlignedBytes, from_bytes_mut};
 use crate::requantize::Requantization;
 use crate::requantize::vector::{Scaler, Sums, VectorRequantization, with_scaler};
 
@@ -188,7 +188,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
 
     let widest = S::LANES * S::VECTORS;
     let panels = g.output_channels.div_ceil(widest);
-    let [least, most] = S::Weight::RANGE;
+    let [least, most] = [i8::MIN, i8::MAX].map(i16::from);
     let (smallest, largest) = task.weights.extremes();
     let is_whole = smallest >= least && largest <= most;
     let excess = |weight: i16| weight - weight.clamp(least, most);
@@ -245,48 +245,43 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
             weights: bytes,
             extras: own.clone(),
         });
-        bytes += (groups + own.len()) * vectors * S::LANES * S::GROUP * size_of::<S::Weight>();
+        bytes += (groups + own.len()) * vectors * S::LANES * S::GROUP;
         lanes.extend(
             (0..vectors * S::LANES).map(|lane| (lane < channels).then_some(channel + lane)),
         );
     }
+    // Where each group's weights are among those of an output channel.
+    let mut places = Vec::with_capacity(groups);
+    let mut start = 0;
+    for run in &runs {
+        let end = start + run.length;
+        places.extend((start..end).step_by(S::GROUP).map(|at| at..end.min(at + S::GROUP)));
+        start = end;
+    }
+    let first_part =
+        |weight: i16| if is_split { weight.clamp(least, most) } else { weight - offset };
+    let first_parts = task.weights.table(first_part);
+    let second_parts = task.weights.table(excess);
     // What is beyond the runs and beyond the channels stays zero, whatever the code.
     let mut weights = AlignedBytes::zeroed(bytes);
-    let packed = from_bytes_mut::<S::Weight>(&mut weights)?;
     for panel in &panels {
-        let width = panel.vectors * S::LANES * S::GROUP;
-        let packed = &mut packed[panel.weights / size_of::<S::Weight>()..];
         let rows = task.weights.rows(taps).skip(panel.channel).take(panel.channels);
-        for (lane, row) in rows.enumerate() {
-            let mut places = packed.chunks_exact_mut(width);
-            if let (Some(bytes), 1, [run]) = (row.as_int8(), size_of::<S::Weight>(), &runs[..]) {
-                // By far the most: nothing is to be computed.
-                for (bytes, place) in bytes[..run.length].chunks(S::GROUP).zip(places) {
-                    let place = &mut place[lane * S::GROUP..][..bytes.len()];
-                    as_bytes_mut(place).copy_from_slice(bytes);
+        let rows: Vec<Weights<'_>> = rows.collect();
+        let firsts = places.iter().zip(core::iter::repeat(&first_parts));
+        let extras = &extras[panel.extras.clone()];
+        let seconds = extras.iter().map(|extra| &extra.taps).zip(core::iter::repeat(&second_parts));
+        let width = panel.vectors * S::LANES * S::GROUP;
+        let packed = weights[panel.weights..].chunks_exact_mut(width);
+        for ((taps, table), packed) in firsts.chain(seconds).zip(packed) {
+            for (row, packed) in rows.iter().zip(packed.chunks_exact_mut(S::GROUP)) {
+                let bytes = &row.bytes[taps.clone()];
+                match row.as_int8() {
+                    // By far the most: nothing is to be computed.
+                    Some(_) if bytes.len() == S::GROUP => packed.copy_from_slice(bytes),
+                    _ => packed.iter_mut().zip(bytes).for_each(|(packed, &byte)| {
+                        *packed = table[usize::from(byte)];
+                    }),
                 }
-                continue;
-            }
-            let mut write = |taps: core::ops::Range<usize>, part: &dyn Fn(i16) -> i16| {
-                let Some(place) = places.next() else { return };
-                let place = &mut place[lane * S::GROUP..][..S::GROUP];
-                for (packed, weight) in place.iter_mut().zip(row.part(taps).differences()) {
-                    *packed = S::Weight::from_difference(part(weight));
-                }
-            };
-            let mut start = 0;
-            for run in &runs {
-                for at in (0..run.length).step_by(S::GROUP) {
-                    let of_group = start + at..start + run.length.min(at + S::GROUP);
-                    match is_split {
-                        true => write(of_group, &|weight| weight.clamp(least, most)),
-                        false => write(of_group, &|weight| weight - offset),
-                    }
-                }
-                start += run.length;
-            }
-            for extra in &extras[panel.extras.clone()] {
-                write(extra.taps.clone(), &excess);
             }
         }
     }
@@ -542,7 +537,7 @@ impl Tiles {
                     *sums = sums.map(|sum| simd.add(sum, offset));
                 }
             }
-            let mut weights = self.weights.as_ptr().add(panel.weights).cast::<S::Weight>();
+            let mut weights = self.weights.as_ptr().add(panel.weights).cast::<i8>();
             let first = strip.codes.add(pixel * strip.pixel);
             for run in &self.runs {
                 let mut codes = first.add(run.tap_y * strip.row + run.start);
@@ -576,13 +571,13 @@ unsafe fn multiply<S: Simd, const P: usize, const V: usize>(
     sums: &mut Sums<S, P, V>,
     codes: *const S::Code,
     pixel: usize,
-    weights: *const S::Weight,
+    weights: *const i8,
 ) {
     // SAFETY: the caller's.
     unsafe {
         let mut loaded = [simd.splat(0); V];
         for (v, loaded) in loaded.iter_mut().enumerate() {
-            *loaded = simd.load(weights.add(v * S::LANES * S::GROUP));
+            *loaded = simd.weights(weights.add(v * S::LANES * S::GROUP));
         }
         for (p, sums) in sums.iter_mut().enumerate() {
             let group = simd.broadcast(codes.add(p * pixel));

@@ -1,6 +1,7 @@
 //! AVX2: 8 lanes, pairs of 16-bit numbers.
 //!
-//! The byte products of AVX2 saturate, so codes and weights are widened; sums of pairs are then exact.
+//! The byte products of AVX2 saturate, so codes and weights are widened, weights when they are loaded; sums of pairs are then
+//! exact.
 
 use core::arch::x86_64::*;
 
@@ -30,7 +31,6 @@ unsafe impl Simd for Avx2 {
     const GROUP: usize = 2;
     const VECTORS: usize = 2;
     type Code = i16;
-    type Weight = i16;
     type Integers = __m256i;
 
     by_avx2!();
@@ -39,6 +39,12 @@ unsafe impl Simd for Avx2 {
     fn vectorize<T: Task>(self, task: T) {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { vectorized(self, task) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(self, address: *const i8) -> __m256i {
+        // SAFETY: the caller's: 16 weights.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(address.cast())) }
     }
 
     #[inline(always)]
@@ -51,11 +57,11 @@ unsafe impl Simd for Avx2 {
     unsafe fn interleave(self, rows: [*const u8; 4], output: *mut i16) {
         // SAFETY: the caller's: 16 codes of each row, 32 of the output.
         unsafe {
-            let [a, b, ..] = rows.map(|row| _mm256_cvtepu8_epi16(_mm_loadu_si128(row.cast())));
-            let (low, high) = (_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b));
+            let [a, b, ..] = rows.map(|row| _mm_loadu_si128(row.cast()));
             let output = output.cast::<__m256i>();
-            _mm256_storeu_si256(output, _mm256_permute2x128_si256(low, high, 0x20));
-            _mm256_storeu_si256(output.add(1), _mm256_permute2x128_si256(low, high, 0x31));
+            let (low, high) = (_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b));
+            _mm256_storeu_si256(output, _mm256_cvtepu8_epi16(low));
+            _mm256_storeu_si256(output.add(1), _mm256_cvtepu8_epi16(high));
         }
     }
 }

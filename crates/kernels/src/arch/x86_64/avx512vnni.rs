@@ -30,7 +30,6 @@ unsafe impl Simd for Avx512Vnni {
     const GROUP: usize = 4;
     const VECTORS: usize = 4;
     type Code = u8;
-    type Weight = i8;
     type Integers = __m512i;
 
     #[inline(always)]

@@ -88,7 +88,6 @@ unsafe impl<E: Encoding> Simd for AvxVnni<E> {
     const GROUP: usize = 4;
     const VECTORS: usize = 2;
     type Code = u8;
-    type Weight = i8;
     type Integers = __m256i;
 
     by_avx2!();
