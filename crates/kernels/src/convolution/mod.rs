@@ -50,11 +50,6 @@ impl<'a> Weights<'a> {
         i16::from(self.bytes[index] ^ self.flip) - self.zero
     }
 
-    /// A function of the difference of each byte.
-    fn table(self, part: impl Fn(i16) -> i16) -> [u8; 256] {
-        core::array::from_fn(|byte| part(i16::from(byte as u8 ^ self.flip) - self.zero) as u8)
-    }
-
     /// All differences.
     #[inline(always)]
     fn differences(self) -> impl Iterator<Item = i16> + Clone + 'a {
@@ -75,6 +70,16 @@ impl<'a> Weights<'a> {
     /// The differences of an output channel where channels come last.
     fn column(self, channel: usize, channels: usize) -> impl Iterator<Item = i16> + 'a {
         (channel..self.len()).step_by(channels).map(move |index| self.at(index))
+    }
+
+    /// How many differences are less or more than that.
+    fn count_beyond(self, least: i16, most: i16) -> usize {
+        let is_beyond = |w| u8::from(w < least || w > most);
+        // Sums of bytes, which vectors hold the most of.
+        let counts = self.bytes.chunks(255).map(|bytes| {
+            usize::from(Weights { bytes, ..self }.differences().map(is_beyond).sum::<u8>())
+        });
+        counts.sum()
     }
 
     /// The smallest and the largest difference.

@@ -193,7 +193,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
     let is_whole = smallest >= least && largest <= most;
     let excess = |weight: i16| weight - weight.clamp(least, most);
     // Groups of weights beyond the type, of all panels at most this many: as counted, they may be fewer.
-    let beyond = |weights: Weights<'_>| weights.differences().filter(|&w| excess(w) != 0).count();
+    let beyond = |weights: Weights<'_>| weights.count_beyond(least, most);
     let is_split = is_whole
         || (excess(smallest) >= least
             && excess(largest) <= most
@@ -258,30 +258,42 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
         places.extend((start..end).step_by(S::GROUP).map(|at| at..end.min(at + S::GROUP)));
         start = end;
     }
-    let first_part =
-        |weight: i16| if is_split { weight.clamp(least, most) } else { weight - offset };
-    let first_parts = task.weights.table(first_part);
-    let second_parts = task.weights.table(excess);
     // What is beyond the runs and beyond the channels stays zero, whatever the code.
     let mut weights = AlignedBytes::zeroed(bytes);
+    let mut converted = Vec::new();
     for panel in &panels {
-        let rows = task.weights.rows(taps).skip(panel.channel).take(panel.channels);
-        let rows: Vec<Weights<'_>> = rows.collect();
-        let firsts = places.iter().zip(core::iter::repeat(&first_parts));
-        let extras = &extras[panel.extras.clone()];
-        let seconds = extras.iter().map(|extra| &extra.taps).zip(core::iter::repeat(&second_parts));
+        let own = panel.channel * taps..(panel.channel + panel.channels) * taps;
+        let own = task.weights.part(own);
+        let bytes = match own.as_int8() {
+            Some(bytes) => bytes,
+            None => {
+                let part = |weight: i16| match is_split {
+                    true => weight.clamp(least, most) as u8,
+                    false => (weight - offset) as u8,
+                };
+                converted.clear();
+                converted.extend(own.differences().map(part));
+                &converted
+            }
+        };
+        let rows: Vec<&[u8]> = bytes.chunks_exact(taps).collect();
         let width = panel.vectors * S::LANES * S::GROUP;
-        let packed = weights[panel.weights..].chunks_exact_mut(width);
-        for ((taps, table), packed) in firsts.chain(seconds).zip(packed) {
-            for (row, packed) in rows.iter().zip(packed.chunks_exact_mut(S::GROUP)) {
-                let bytes = &row.bytes[taps.clone()];
-                match row.as_int8() {
-                    // By far the most: nothing is to be computed.
-                    Some(_) if bytes.len() == S::GROUP => packed.copy_from_slice(bytes),
-                    _ => packed.iter_mut().zip(bytes).for_each(|(packed, &byte)| {
-                        *packed = table[usize::from(byte)];
-                    }),
+        let mut groups = weights[panel.weights..].chunks_exact_mut(width);
+        for (place, group) in places.iter().zip(&mut groups) {
+            for (row, lane) in rows.iter().zip(group.chunks_exact_mut(S::GROUP)) {
+                match place.len() == S::GROUP {
+                    true => lane.copy_from_slice(&row[place.start..][..S::GROUP]),
+                    false => lane[..place.len()].copy_from_slice(&row[place.clone()]),
                 }
+            }
+        }
+        let rows = own.rows(taps);
+        for (extra, group) in extras[panel.extras.clone()].iter().zip(groups) {
+            for (row, lane) in rows.clone().zip(group.chunks_exact_mut(S::GROUP)) {
+                let weights = row.part(extra.taps.clone()).differences();
+                lane.iter_mut()
+                    .zip(weights)
+                    .for_each(|(lane, weight)| *lane = excess(weight) as u8);
             }
         }
     }
