@@ -1,4 +1,5 @@
-"""MobilEight beside other runtimes on this machine, in turns: writes benches/RESULTS.md and the README's table.
+"""MobilEight beside other runtimes on this machine, in turns: writes benches/RESULTS.md and the README's table; on a CPU without AVX-512
+VNNI its own file and table, named after the instruction set.
 
     python3 benches/peers/run.py --binary target/release/mobileight --data ../shared [--onnx FOLDER] [--tract BINARY]
 
@@ -25,6 +26,12 @@ MODELS = [
     ("V2 1.0 224 uint8 QAT", "mobilenet_v2_1.0_224_quant"),
     ("V1 0.5 160 uint8", "mobilenet_v1_0.5_160_quant"),
     ("V1 0.25 128 uint8", "mobilenet_v1_0.25_128_quant"),
+]
+# Trained ones, whose answers can be compared.
+PHOTO_MODELS = [
+    ("V2 1.0 224 uint8 QAT", "mobilenet_v2_1.0_224_quant"),
+    ("V1 0.75 224 int8", "keras_mobilenet_v1_0.75_224_int8"),
+    ("EfficientNet-Lite0 224 int8", "efficientnet_lite0_224_int8"),
 ]
 NAMES = {"litert": "LiteRT", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "tract": "tract"}
 RUNS, WARM_UP = 20, 5
@@ -222,6 +229,24 @@ def pipeline(bench, rounds):
     return table(["images a second", "`mobileight classify`", "Pillow, NumPy, LiteRT, two processes", "ratio"], rows)
 
 
+def agreement(bench):
+    """Whether the runtimes that are compared compute the same, on photos."""
+    folder = bench.arguments.data / "images" / "imagenet"
+    kinds = {"MobilEight": bench.arguments.binary.resolve(), "OpenVINO": "openvino"}
+    rows = []
+    for title, name in PHOTO_MODELS:
+        path = bench.arguments.data / "models" / f"{name}.tflite"
+        cells = []
+        for kind in kinds.values():
+            command = [bench.python, HERE / "agreement.py", kind, path, folder, "100"]
+            run = subprocess.run(command, check=True, capture_output=True, text=True)
+            same = json.loads(run.stdout)
+            cells += [f"{same[what]} of {same['photos']}" for what in ("same_class", "same_bytes")]
+        rows.append([title, *cells])
+    titles = [f"{kind}, same {what}" for kind in kinds for what in ("class", "bytes")]
+    return table(["photos, beside LiteRT", *titles], rows)
+
+
 def profiles(bench):
     """The families of operators against their roofs, as `bench --profile` says."""
     parts = []
@@ -280,6 +305,11 @@ def main():
         "## Instruction sets",
         "",
         instruction_sets(bench, some),
+        "## The same answers?",
+        "",
+        "The same tensors, made of photos, for each. Without VNNI, OpenVINO's sums of two 8-bit products saturate at 16 bits.",
+        "",
+        agreement(bench),
         "## Where the time goes",
         "",
         "By `mobileight bench --profile`, one thread; [docs/performance.md](../docs/performance.md) says why no family is nearer to its roof.",
@@ -296,17 +326,22 @@ def main():
         "",
         pipeline(bench, some),
     ])
-    (ROOT / "benches/RESULTS.md").write_text(text)
-    write_readme(rows)
+    isa = bench.own(bench.arguments.data / "models" / f"{MODELS[-1][1]}.tflite", "--runs", "1")["isa"]
+    suffix = "" if isa == "avx512vnni" else f"-{isa}"
+    (ROOT / f"benches/RESULTS{suffix}.md").write_text(text)
+    write_readme(rows, suffix)
 
 
-def write_readme(rows):
-    """The most telling columns of the first table."""
+def write_readme(rows, suffix):
+    """The most telling columns of the first table, where the README has a place for them."""
     short = [[row[0], row[1], row[3], row[4], row[-2], row[-1]] for row in rows]
     titles = ["model", "MobilEight", "LiteRT", "OpenVINO", "ratio", "ratio with `--numerics reference`"]
     readme = ROOT / "README.md"
-    begin, end = "<!-- speed:begin -->\n", "<!-- speed:end -->"
-    before, rest = readme.read_text().split(begin)
+    begin, end = f"<!-- speed{suffix}:begin -->\n", f"<!-- speed{suffix}:end -->"
+    text = readme.read_text()
+    if begin not in text:
+        return
+    before, rest = text.split(begin)
     date = f"Measured {datetime.date.today()} on {machine()}.\n\n"
     readme.write_text(before + begin + date + table(titles, short) + end + rest.split(end)[1])
 

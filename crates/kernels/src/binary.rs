@@ -654,12 +654,14 @@ mod tests {
             ([0.5, 0.001, 0.4], [0, 255, 128]),
             ([0.003, 0.003, 0.9], [255, 0, 7]),
         ];
-        let (a, b): (Vec<u8>, Vec<u8>) =
-            (0..=u16::MAX).map(|pair| ((pair >> 8) as u8, pair as u8)).unzip();
+        // Miri takes some of them.
+        let step = if cfg!(miri) { 509 } else { 1 };
+        let pairs = (0..=u16::MAX).step_by(step);
+        let (a, b): (Vec<u8>, Vec<u8>) = pairs.map(|pair| ((pair >> 8) as u8, pair as u8)).unzip();
         let mut output = vec![0; a.len()];
         for (scales, zero_points) in cases {
             let q = quantization(scales, zero_points);
-            let broadcast = Broadcast::new(&[65536], &[65536]).unwrap();
+            let broadcast = Broadcast::new(&[a.len()], &[a.len()]).unwrap();
             for numerics in Numerics::ALL {
                 for operation in ["add", "sub", "mul"] {
                     match operation {

@@ -84,6 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "measures time")]
     fn wider_instructions_have_higher_roofs() {
         assert_eq!(multiply_adds_per_second(InstructionSet::Portable), None);
         let best = multiply_adds_per_second(InstructionSet::best()).unwrap_or(1e12);

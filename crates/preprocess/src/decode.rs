@@ -95,8 +95,7 @@ fn jpeg_ends(bytes: &[u8]) -> bool {
     let mut scanned = false;
     loop {
         // Entropy-coded data, padding and damage between segments: on to the next 0xff that begins a marker.
-        let Some(skipped) = bytes.get(at..).and_then(|rest| rest.iter().position(|&b| b == 0xff))
-        else {
+        let Some(skipped) = bytes.get(at..).and_then(|rest| memchr::memchr(0xff, rest)) else {
             return false;
         };
         at += skipped + 1;

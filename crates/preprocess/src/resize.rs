@@ -118,6 +118,9 @@ fn antialiased<const C: usize>(part: Part, width: usize, height: usize) -> Vec<[
     output
 }
 
+/// Rows that are resized at once: values of vectors.
+const ROWS: usize = 16;
+
 struct Antialiased<'a, const C: usize> {
     part: Part<'a>,
     horizontal: &'a Taps<i32>,
@@ -131,18 +134,16 @@ impl<const C: usize> Plain for Antialiased<'_, C> {
         const HALF: i32 = 1 << (FRACTION_BITS - 1);
         let Antialiased { part, horizontal, vertical, output } = self;
         let width = horizontal.windows.len();
-        // Along the rows a few of them at once, the same column of each beside each other: these are what vectors hold.
-        const ROWS: usize = 16;
+        // Along the rows a few of them at once, the same column of each beside each other.
         let mut between = vec![0; width * C * part.height()];
         let mut columns = vec![[0u8; ROWS]; part.width() * C];
+        let mut resized = vec![[0u8; ROWS]; width * C];
         for (block, between) in between.chunks_mut(ROWS * width * C).enumerate() {
-            let rows = between.len() / (width * C);
-            for row in 0..rows {
-                let values = part.row::<C>(block * ROWS + row).as_flattened();
-                for (column, &value) in columns.iter_mut().zip(values) {
-                    column[row] = value;
-                }
-            }
+            let values: [&[u8]; ROWS] = std::array::from_fn(|row| {
+                // Where there are fewer rows, the last stands for the others.
+                part.row::<C>((block * ROWS + row).min(part.height() - 1)).as_flattened()
+            });
+            transpose(&values, &mut columns);
             for (at, (start, weights)) in horizontal.iter().enumerate() {
                 for c in 0..C {
                     let mut sums = [HALF; ROWS];
@@ -152,12 +153,10 @@ impl<const C: usize> Plain for Antialiased<'_, C> {
                             *sum += i32::from(value) * weight;
                         }
                     }
-                    let rows = between[at * C + c..].iter_mut().step_by(width * C);
-                    for (to, value) in rows.zip(round(&sums)) {
-                        *to = value;
-                    }
+                    resized[at * C + c] = round(&sums);
                 }
             }
+            transpose_back(&resized, between);
         }
         let mut sums = vec![0; (width * C).next_multiple_of(ROWS)];
         for ((start, weights), output) in vertical.iter().zip(output.chunks_exact_mut(width)) {
@@ -173,6 +172,54 @@ impl<const C: usize> Plain for Antialiased<'_, C> {
                 let values = round(sums);
                 output.copy_from_slice(&values[..output.len()]);
             }
+        }
+    }
+}
+
+/// Values of rows at the same place beside each other.
+#[inline(always)]
+fn transpose(rows: &[&[u8]; ROWS], columns: &mut [[u8; ROWS]]) {
+    let (squares, rest) = columns.as_chunks_mut::<ROWS>();
+    let done = squares.len() * ROWS;
+    for (at, columns) in squares.iter_mut().enumerate() {
+        *columns = rows.map(|row| row.as_chunks().0[at]);
+        transpose_square(columns);
+    }
+    for (at, column) in rest.iter_mut().enumerate() {
+        *column = rows.map(|row| row[done + at]);
+    }
+}
+
+/// The other way; there may be fewer rows.
+#[inline(always)]
+fn transpose_back(columns: &[[u8; ROWS]], rows: &mut [u8]) {
+    let width = columns.len();
+    let (squares, rest) = columns.as_chunks::<ROWS>();
+    let done = squares.len() * ROWS;
+    for (at, columns) in squares.iter().enumerate() {
+        let mut square = *columns;
+        transpose_square(&mut square);
+        for (row, values) in rows.chunks_exact_mut(width).zip(square) {
+            row.as_chunks_mut().0[at] = values;
+        }
+    }
+    for (at, column) in rest.iter().enumerate() {
+        for (row, &value) in rows.chunks_exact_mut(width).zip(column) {
+            row[done + at] = value;
+        }
+    }
+}
+
+/// Rows become columns: each round interleaves the upper and the lower half.
+#[inline(always)]
+fn transpose_square(square: &mut [[u8; ROWS]; ROWS]) {
+    for _ in 0..ROWS.ilog2() {
+        let from = *square;
+        for at in 0..ROWS / 2 {
+            let (upper, lower) = (from[at], from[at + ROWS / 2]);
+            let pick = |i: usize| if i % 2 == 0 { upper[i / 2] } else { lower[i / 2] };
+            square[2 * at] = std::array::from_fn(pick);
+            square[2 * at + 1] = std::array::from_fn(|i| pick(i + ROWS));
         }
     }
 }
