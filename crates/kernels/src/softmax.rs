@@ -231,7 +231,8 @@ mod tests {
     fn long_rows_of_equals_have_no_likely_class() {
         let output = CodeQuantization { scale: 1.0 / 256.0, zero_point: 0 };
         // 8192 largest terms of 2^19 are the first sum that does not fit in 32 bits.
-        for depth in [512, 513, 8191, 8192, 8193, 100_000] {
+        let depths = [512, 513, 8191, 8192, 8193, 100_000];
+        for &depth in &depths[..if cfg!(miri) { 2 } else { 6 }] {
             for numerics in Numerics::ALL {
                 let softmax = Softmax::new(numerics, depth, 0.1, 1.0, output, true).unwrap();
                 let mut codes = vec![1; depth];

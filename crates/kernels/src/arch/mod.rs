@@ -300,6 +300,28 @@ pub(crate) unsafe trait Simd: Copy {
         count: usize,
     );
 
+    /// Whether [`interleaved`](Simd::interleaved) takes less than storing interleaved codes and loading them once or twice.
+    const READS_ROWS: bool = false;
+
+    /// `LANES` codes of each of `GROUP` rows as [`interleave`](Simd::interleave) would store them.
+    ///
+    /// # Safety
+    ///
+    /// They must be readable.
+    #[inline(always)]
+    unsafe fn interleaved(self, rows: [*const u8; 4]) -> Self::Integers {
+        let mut groups = [[Self::Code::from_code(0); 4]; 16];
+        let codes = groups.as_flattened_mut();
+        for lane in 0..Self::LANES {
+            for (row, at) in rows.iter().zip(lane * Self::GROUP..(lane + 1) * Self::GROUP) {
+                // SAFETY: the caller's.
+                codes[at] = Self::Code::from_code(unsafe { row.add(lane).read() });
+            }
+        }
+        // SAFETY: no vector has more than 16 lanes of 4 bytes.
+        unsafe { self.load(codes.as_ptr()) }
+    }
+
     /// Interleaves `LANES * VECTORS` codes of each of `GROUP` rows: groups of one code from each row, in the order of the codes.
     ///
     /// # Safety

@@ -2,26 +2,28 @@
 //!
 //! The input rows under a band of output rows are interleaved once: the codes of a column, for one channel, lie beside each other, as
 //! many as a lane multiplies in one instruction. Each column then serves all windows that it is part of, in all rows of the band: the
-//! weights of a lower row are those of an upper one, shifted. Where the channels are a multiple of what is interleaved in one go, a few
-//! of them are done at a time, so that their columns stay in the first cache. Elsewhere lanes stand for consecutive codes of an output
-//! row, whatever their pixels: lanes and channels come round together after a few blocks, the phases, each with its own copy of the
-//! weights.
+//! weights of a lower row are those of an upper one, shifted. Lanes stand for consecutive codes of an output row, whatever their
+//! pixels: where the channels are no multiple of a block, lanes and channels come round together after a few blocks, the phases, each
+//! with its own copy of the weights.
+//!
+//! Where the stride leaves each column to less than two windows on average, instruction sets whose groups are pairs interleave on the way
+//! into registers instead ([`rows`](super::rows)): that costs them less than storing and loading.
 
 use super::{Geometry, Weights};
 use crate::arch::{Code, InstructionSet, Simd, Task};
-use crate::bytes::{AlignedBytes, as_bytes, from_bytes_mut};
+use crate::bytes::{AlignedBytes, as_bytes, as_bytes_mut, from_bytes_mut};
 use crate::requantize::Requantization;
 use crate::requantize::vector::{Scaler, VectorRequantization, WIDEST, with_scaler};
 
-/// Bytes of interleaved columns that are worked on together: they stay in the first cache beside rows and weights.
-const INTERLEAVED_BYTES: usize = 16 << 10;
+/// Groups of rows under a band that are read without interleaving them first.
+pub(super) const MOST_ROW_GROUPS: usize = 4;
 
 /// A depthwise convolution packed for an instruction set.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     instruction_set: InstructionSet,
-    geometry: Geometry,
-    zero_point: u8,
+    pub(super) geometry: Geometry,
+    pub(super) zero_point: u8,
     /// Output rows computed together, one or two.
     band: usize,
     /// Lanes of a block.
@@ -29,17 +31,17 @@ pub(super) struct Columns {
     /// Codes of each row that are interleaved in one go, and a lane's codes.
     chunk: usize,
     group: usize,
-    /// Channels done at a time: all, or some chunks of them.
-    width: usize,
-    phases: Vec<Phase>,
+    pub(super) phases: Vec<Phase>,
     /// For each phase, tap and row of a band the weights of a block.
-    weights: AlignedBytes,
-    taps: Vec<Tap>,
+    pub(super) weights: AlignedBytes,
+    pub(super) taps: Vec<Tap>,
     /// By lanes of all phases.
-    bias: Vec<i32>,
+    pub(super) bias: Vec<i32>,
     requantization: VectorRequantization,
     /// Columns under an output row, padding included.
     columns: usize,
+    /// Whether columns are interleaved on the way into registers.
+    reads_rows: bool,
     /// Interleaved columns for each group of rows; within, for each residue of the stride (columns so far apart are read together).
     parts: Vec<usize>,
     /// Codes of all parts.
@@ -49,17 +51,20 @@ pub(super) struct Columns {
 
 /// Some lanes of the output's rows.
 #[derive(Clone, Debug)]
-struct Phase {
-    taps: core::ops::Range<usize>,
+pub(super) struct Phase {
+    pub taps: core::ops::Range<usize>,
     /// First byte of its weights.
-    weights: usize,
+    pub weights: usize,
 }
 
 /// A column of the window, or a part of its height.
 #[derive(Clone, Copy, Debug)]
-struct Tap {
+pub(super) struct Tap {
     /// Where its interleaved column for the first output pixel is, in codes.
     start: usize,
+    /// Its rows, and its column counted from a window's first.
+    pub row_group: usize,
+    pub column: usize,
 }
 
 impl Columns {
@@ -163,13 +168,6 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
     let phase_count = depth / greatest_common_divisor(depth, block);
     let lanes: Vec<Option<usize>> = (0..phase_count * block).map(|at| Some(at % depth)).collect();
     let columns = (g.output[1] - 1) * g.stride[1] + (g.filter[1] - 1) * g.dilation[1] + 1;
-    let channel_bytes = columns * row_groups * S::GROUP * size_of::<S::Code>();
-    let widths = (1..=depth / chunk).map(|chunks| chunks * chunk).filter(|w| depth % w == 0);
-    let width = match depth % chunk {
-        0 => widths.take_while(|width| width * channel_bytes <= INTERLEAVED_BYTES).last(),
-        _ => Some(depth),
-    };
-    let width = width.unwrap_or(chunk);
     let mut parts = Vec::new();
     let mut interleaved = 0;
     for _ in 0..row_groups {
@@ -177,7 +175,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
             parts.push(interleaved);
             let own = columns.saturating_sub(residue).div_ceil(g.stride[1]);
             // Chunks and blocks at the end reach beyond it.
-            interleaved += (own * width).next_multiple_of(chunk) * S::GROUP + chunk * S::GROUP;
+            interleaved += (own * depth).next_multiple_of(chunk) * S::GROUP + chunk * S::GROUP;
         }
     }
     // Weights beyond the instruction's type are the sum of two, of which the second is mostly zero.
@@ -189,6 +187,15 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
     let (smallest, largest) = task.weights.extremes();
     if halves(smallest)[1] < least || halves(largest)[1] > most {
         return None;
+    }
+    let reads_rows = S::READS_ROWS
+        && g.filter[1] < 2 * g.stride[1]
+        && depth.is_multiple_of(block)
+        && row_groups <= MOST_ROW_GROUPS;
+    if reads_rows {
+        // Instead, the rows under one window.
+        let window = ((g.filter[1] - 1) * g.dilation[1] + 1) * depth;
+        interleaved = (row_groups * S::GROUP * window).div_ceil(size_of::<S::Code>());
     }
     let is_whole = smallest >= least && largest <= most;
     let mut taps = Vec::new();
@@ -220,7 +227,8 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
                     }
                     let column = tap_x * g.dilation[1];
                     let part = parts[row_group * g.stride[1] + column % g.stride[1]];
-                    taps.push(Tap { start: part + column / g.stride[1] * width * S::GROUP });
+                    let start = part + column / g.stride[1] * depth * S::GROUP;
+                    taps.push(Tap { start, row_group, column });
                 }
             }
         }
@@ -244,13 +252,13 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
         block,
         chunk,
         group: S::GROUP,
-        width,
         phases,
         weights,
         taps,
         bias: lanes.iter().flatten().map(folded).collect(),
         requantization,
         columns,
+        reads_rows,
         parts,
         interleaved,
         code_bytes: size_of::<S::Code>(),
@@ -259,17 +267,6 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
 
 fn greatest_common_divisor(a: usize, b: usize) -> usize {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
-}
-
-/// Codes of rows that are to be interleaved.
-#[derive(Clone, Copy)]
-struct Pieces {
-    /// Where the first starts in the rows, and where it goes.
-    from: usize,
-    to: usize,
-    count: usize,
-    /// Codes of each.
-    codes: usize,
 }
 
 struct Multiply<'a, R> {
@@ -320,22 +317,31 @@ impl<R: Scaler> Multiply<'_, R> {
                     spare[..output_row].as_mut_ptr()
                 }
             });
-            for channel in (0..g.output_channels).step_by(columns.width) {
-                for row_group in 0..g.filter[0].div_ceil(S::GROUP) {
-                    let rows: [&[u8]; 4] = core::array::from_fn(|row| {
-                        let tap_y = row_group * S::GROUP + row;
-                        // What has no weights may be any row.
-                        match g.source(0, y, tap_y) {
-                            Some(at) => &image[at * row_length..][..row_length],
-                            None => &*padding,
-                        }
-                    });
-                    columns.interleave(simd, rows, channel, row_group, interleaved);
+            let row_groups = g.filter[0].div_ceil(S::GROUP);
+            let rows_of = |row_group: usize| -> [&[u8]; 4] {
+                core::array::from_fn(|row| {
+                    let tap_y = row_group * S::GROUP + row;
+                    // What has no weights may be any row.
+                    match g.source(0, y, tap_y) {
+                        Some(at) => &image[at * row_length..][..row_length],
+                        None => &*padding,
+                    }
+                })
+            };
+            if columns.reads_rows {
+                let mut rows = [[&*padding; 4]; MOST_ROW_GROUPS];
+                for (row_group, rows) in rows.iter_mut().enumerate().take(row_groups) {
+                    *rows = rows_of(row_group);
+                }
+                let edge = as_bytes_mut(interleaved);
+                // SAFETY: each output is a row, and `V` vectors make a block.
+                unsafe { columns.multiply_rows::<S, R, B, V>(simd, scaler, &rows, edge, outputs) };
+            } else {
+                for row_group in 0..row_groups {
+                    columns.interleave(simd, rows_of(row_group), row_group, interleaved);
                 }
                 // SAFETY: the parts hold all columns under the band, and each output is a row.
-                unsafe {
-                    columns.multiply::<S, R, B, V>(simd, scaler, channel, interleaved, outputs);
-                }
+                unsafe { columns.multiply::<S, R, B, V>(simd, scaler, interleaved, outputs) };
             }
             done += own;
         }
@@ -343,29 +349,12 @@ impl<R: Scaler> Multiply<'_, R> {
 }
 
 impl Columns {
-    /// Codes of the output from a block of a phase to its next.
-    fn output_step(&self) -> usize {
-        self.phases.len() * self.block
-    }
-
-    /// The same among interleaved codes.
-    fn code_step(&self) -> usize {
-        let codes = if self.is_whole() { self.output_step() } else { self.width };
-        codes * self.group
-    }
-
-    /// Whether all channels are done in one go.
-    fn is_whole(&self) -> bool {
-        self.width == self.geometry.output_channels
-    }
-
-    /// Interleaves the columns of a group of rows, padding included, from a channel on.
+    /// Interleaves the columns of a group of rows, padding included.
     #[inline(always)]
     fn interleave<S: Simd>(
         &self,
         simd: S,
         rows: [&[u8]; 4],
-        channel: usize,
         row_group: usize,
         interleaved: &mut [S::Code],
     ) {
@@ -373,49 +362,46 @@ impl Columns {
         let depth = g.input_channels;
         let (stride, before) = (g.stride[1], g.padding[1].min(self.columns));
         let inside = (self.columns - before).min(g.input[1]);
-        let zero = S::Code::from_code(self.zero_point);
-        let length = self.width * self.group;
         let parts = &self.parts[row_group * stride..][..stride];
+        let zero = S::Code::from_code(self.zero_point);
+        let length = depth * self.group;
         for (residue, &part) in parts.iter().enumerate() {
             // Of this residue's columns, those before the end of each: the left padding, the image, the right padding.
             let until = |column: usize| column.saturating_sub(residue).div_ceil(stride);
             let [left, middle, right] = [before, before + inside, self.columns].map(until);
             interleaved[part..][..left * length].fill(zero);
             if left < middle {
-                let from = (residue + left * stride - before) * depth + channel;
-                let to = part + left * length;
-                // Columns that follow each other in the image and interleaved are one piece.
-                let pieces = match stride == 1 && self.is_whole() {
-                    true => Pieces { from, to, count: 1, codes: (middle - left) * depth },
-                    false => Pieces { from, to, count: middle - left, codes: self.width },
+                let from = (residue + left * stride - before) * depth;
+                // Columns that follow each other are one piece.
+                let (count, codes) = match stride {
+                    1 => (1, (middle - left) * depth),
+                    _ => (middle - left, depth),
                 };
-                self.interleave_pieces(simd, rows, pieces, interleaved);
+                let to = &mut interleaved[part + left * length..];
+                self.interleave_pieces(simd, rows.map(|row| &row[from..]), [count, codes], to);
             }
             interleaved[part + middle * length..part + right * length].fill(zero);
         }
     }
 
-    /// Interleaves some pieces in whole chunks.
+    /// Interleaves some pieces of so many codes, a stride apart, in whole chunks.
     #[inline(always)]
     fn interleave_pieces<S: Simd>(
         &self,
         simd: S,
         rows: [&[u8]; 4],
-        pieces: Pieces,
-        interleaved: &mut [S::Code],
+        [count, codes]: [usize; 2],
+        to: &mut [S::Code],
     ) {
-        let row_length = self.row_bytes();
+        let row_length = rows[0].len();
         let rows = rows.map(|row| &row[..row_length]);
-        let chunks = pieces.codes.div_ceil(self.chunk);
-        let step = self.geometry.stride[1] * self.geometry.input_channels;
-        let length = self.width * self.group;
-        let end = (pieces.count - 1) * length + chunks * self.chunk * self.group;
-        let to = &mut interleaved[pieces.to..][..end];
-        let starts = (pieces.from..).step_by(step).zip((0..).step_by(length));
-        for (from, to_piece) in starts.take(pieces.count) {
-            let starts =
-                (from..).step_by(self.chunk).zip((to_piece..).step_by(self.chunk * self.group));
-            for (from, at) in starts.take(chunks) {
+        let depth = self.geometry.input_channels;
+        let (step, step_to) = (self.geometry.stride[1] * depth, depth * self.group);
+        let chunk_to = self.chunk * self.group;
+        let to = &mut to[..(count - 1) * step_to + codes.div_ceil(self.chunk) * chunk_to];
+        for (from, to_piece) in (0..).step_by(step).zip((0..).step_by(step_to)).take(count) {
+            let chunks = (from..from + codes).step_by(self.chunk);
+            for (from, at) in chunks.zip((to_piece..).step_by(chunk_to)) {
                 // SAFETY: chunks are readable, of the row or of `ends`, whose `WIDEST` is at least one; all are within `to`.
                 unsafe {
                     let to = to.as_mut_ptr().add(at);
@@ -434,7 +420,7 @@ impl Columns {
         }
     }
 
-    /// The output rows of a band from interleaved columns, from a channel on.
+    /// The output rows of a band from interleaved columns.
     ///
     /// # Safety
     ///
@@ -444,33 +430,27 @@ impl Columns {
         &self,
         simd: S,
         scaler: R,
-        channel: usize,
         interleaved: &[S::Code],
         outputs: [*mut u8; B],
     ) {
         debug_assert_eq!((self.block, self.band), (V * S::LANES, B));
-        let phases = self.phases.iter().zip((0..).step_by(self.block));
-        let own = if self.is_whole() {
-            0..self.phases.len()
-        } else {
-            channel / self.block..(channel + self.width) / self.block
-        };
-        for (phase, at) in phases.take(own.end).skip(own.start) {
+        for (phase, at) in self.phases.iter().zip((0..).step_by(self.block)) {
             let taps = &self.taps[phase.taps.clone()];
             // SAFETY: the caller's; a phase's weights were packed for its taps.
             unsafe {
                 let weights = self.weights.as_ptr().add(phase.weights).cast::<i8>();
-                let codes = interleaved.as_ptr().add((at - channel) * S::GROUP);
                 match taps {
                     [a, b, c] => {
-                        let starts = [a, b, c].map(|tap| codes.add(tap.start));
+                        let starts = [a, b, c].map(|tap| interleaved.as_ptr().add(tap.start));
                         self.blocks::<S, R, 3, B, V>(simd, scaler, starts, weights, at, outputs);
                     }
                     [a, b, c, d, e, f] => {
-                        let starts = [a, b, c, d, e, f].map(|tap| codes.add(tap.start));
+                        let starts = [a, b, c, d, e, f];
+                        let starts = starts.map(|tap| interleaved.as_ptr().add(tap.start));
                         self.blocks::<S, R, 6, B, V>(simd, scaler, starts, weights, at, outputs);
                     }
                     _ => {
+                        let codes = interleaved.as_ptr();
                         self.blocks_of_taps::<S, R, B, V>(
                             simd, scaler, taps, codes, weights, at, outputs,
                         );
@@ -507,12 +487,11 @@ impl Columns {
                 })
             });
             let bias = self.bias[at..][..self.block].as_ptr();
-            let codes_from = (0..).step_by(self.code_step());
-            for (from, code) in (at..length).step_by(self.output_step()).zip(codes_from) {
+            for from in (at..length).step_by(self.phases.len() * self.block) {
                 let mut sums: [[S::Integers; V]; B] =
                     [core::array::from_fn(|v| simd.load(bias.add(v * S::LANES))); B];
                 for t in 0..T {
-                    let codes = starts[t].add(code);
+                    let codes = starts[t].add(from * S::GROUP);
                     for v in 0..V {
                         let codes = simd.load(codes.add(v * step));
                         for row in 0..B {
@@ -549,13 +528,12 @@ impl Columns {
         // SAFETY: the caller's; biases were packed for all phases.
         unsafe {
             let bias = self.bias[at..][..self.block].as_ptr();
-            let codes_from = (0..).step_by(self.code_step());
-            for (from, code) in (at..length).step_by(self.output_step()).zip(codes_from) {
+            for from in (at..length).step_by(self.phases.len() * self.block) {
                 let mut sums: [[S::Integers; V]; B] =
                     [core::array::from_fn(|v| simd.load(bias.add(v * S::LANES))); B];
                 let mut weights = weights;
                 for tap in taps {
-                    let codes = codes.add(tap.start + code);
+                    let codes = codes.add(tap.start + from * S::GROUP);
                     for v in 0..V {
                         let codes = simd.load(codes.add(v * step));
                         for (row, sums) in sums.iter_mut().enumerate() {

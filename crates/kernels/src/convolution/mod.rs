@@ -6,6 +6,7 @@
 mod columns;
 mod dense;
 mod depthwise;
+mod rows;
 mod tiles;
 
 pub use dense::Convolution;

@@ -30,6 +30,7 @@ unsafe impl Simd for Avx2 {
     const LANES: usize = 8;
     const GROUP: usize = 2;
     const VECTORS: usize = 2;
+    const READS_ROWS: bool = true;
     type Code = i16;
     type Integers = __m256i;
 
@@ -51,6 +52,15 @@ unsafe impl Simd for Avx2 {
     fn dot(self, sums: __m256i, codes: __m256i, weights: __m256i) -> __m256i {
         // SAFETY: see `vectorize`.
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(codes, weights)) }
+    }
+
+    #[inline(always)]
+    unsafe fn interleaved(self, rows: [*const u8; 4]) -> __m256i {
+        // SAFETY: the caller's: 8 codes of each row.
+        unsafe {
+            let [a, b, ..] = rows.map(|row| _mm_loadl_epi64(row.cast()));
+            _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b))
+        }
     }
 
     #[inline(always)]
