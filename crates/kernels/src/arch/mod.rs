@@ -4,6 +4,22 @@
 //! type is the proof that the CPU has the instructions: its constructor asks. The portable kernels need none and are the oracle
 //! for all others.
 
+// Without a system to ask, CPUs have what the code is compiled for.
+#[cfg(all(not(feature = "std"), target_arch = "aarch64"))]
+macro_rules! is_aarch64_feature_detected {
+    ($feature:tt) => {
+        cfg!(target_feature = $feature)
+    };
+}
+#[cfg(all(not(feature = "std"), target_arch = "x86_64"))]
+macro_rules! is_x86_feature_detected {
+    ($feature:tt) => {
+        cfg!(target_feature = $feature)
+    };
+}
+
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+pub(crate) mod aarch64;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86_64;
 
@@ -24,15 +40,24 @@ pub enum InstructionSet {
     AvxVnni,
     /// x86-64 with AVX-512 VNNI: dot products of four bytes in 512-bit vectors.
     Avx512Vnni,
+    /// 64-bit ARM: products of bytes, added in pairs.
+    Neon,
+    /// 64-bit ARM with FEAT_DotProd: dot products of four signed bytes.
+    Dotprod,
+    /// 64-bit ARM with FEAT_I8MM: products of unsigned and signed bytes.
+    I8mm,
 }
 
 impl InstructionSet {
     /// Every instruction set, the slowest first.
-    pub const ALL: [InstructionSet; 4] = [
+    pub const ALL: [InstructionSet; 7] = [
         InstructionSet::Portable,
         InstructionSet::Avx2,
         InstructionSet::AvxVnni,
         InstructionSet::Avx512Vnni,
+        InstructionSet::Neon,
+        InstructionSet::Dotprod,
+        InstructionSet::I8mm,
     ];
 
     /// The name used on the command line and in reports.
@@ -42,6 +67,9 @@ impl InstructionSet {
             InstructionSet::Avx2 => "avx2",
             InstructionSet::AvxVnni => "avxvnni",
             InstructionSet::Avx512Vnni => "avx512vnni",
+            InstructionSet::Neon => "neon",
+            InstructionSet::Dotprod => "dotprod",
+            InstructionSet::I8mm => "i8mm",
         }
     }
 
@@ -58,7 +86,12 @@ impl InstructionSet {
             }
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512Vnni => x86_64::Avx512Vnni::new().is_some(),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::Neon => aarch64::Neon::<aarch64::Bytes>::new().is_some(),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::Dotprod => aarch64::Neon::<aarch64::Signed>::new().is_some(),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::I8mm => aarch64::Neon::<aarch64::Unsigned>::new().is_some(),
             _ => false,
         }
     }
@@ -90,6 +123,12 @@ impl InstructionSet {
             InstructionSet::AvxVnni => on!(x86_64::AvxVnni<x86_64::Evex>),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512Vnni => on!(x86_64::Avx512Vnni),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::Neon => on!(aarch64::Neon<aarch64::Bytes>),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::Dotprod => on!(aarch64::Neon<aarch64::Signed>),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::I8mm => on!(aarch64::Neon<aarch64::Unsigned>),
             _ => return Err(task),
         }
         Ok(())
@@ -103,6 +142,10 @@ impl InstructionSet {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 | InstructionSet::AvxVnni | InstructionSet::Avx512Vnni => {
                 x86_64::look_up(self, table, input, output)
+            }
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::Neon | InstructionSet::Dotprod | InstructionSet::I8mm => {
+                aarch64::look_up(table, input, output)
             }
             _ => {
                 let _ = (table, input, output);
@@ -189,6 +232,21 @@ pub(crate) unsafe trait Simd: Copy {
     /// A vector's bytes must be readable at the address; no alignment is needed.
     unsafe fn load<T>(self, address: *const T) -> Self::Integers;
 
+    /// Reads a vector of groups of codes that differ between lanes.
+    ///
+    /// # Safety
+    ///
+    /// As for [`load`](Simd::load).
+    #[inline(always)]
+    unsafe fn load_codes(self, codes: *const Self::Code) -> Self::Integers {
+        // SAFETY: the caller's.
+        unsafe { self.load(codes) }
+    }
+
+    /// Brings the weights of whole vectors, packed as groups beside each other, into the order that [`dot`](Simd::dot) takes.
+    #[inline(always)]
+    fn arrange_weights(_weights: &mut [Self::Weight]) {}
+
     /// `LANES` codes as integers.
     ///
     /// # Safety
@@ -220,6 +278,24 @@ pub(crate) unsafe trait Simd: Copy {
         codes: Self::Integers,
         weights: Self::Integers,
     ) -> Self::Integers;
+
+    /// [`dot`](Simd::dot) for the first groups of each of `P` pixels, broadcast, and for `V` vectors of weights for each group: as many
+    /// groups as the instruction set multiplies better together; gives their number.
+    ///
+    /// # Safety
+    ///
+    /// `groups` groups are readable at `codes` and every `pixel` codes from there on, and weights for each at `weights`.
+    #[inline(always)]
+    unsafe fn dot_many<const P: usize, const V: usize>(
+        self,
+        _sums: &mut [[Self::Integers; V]; P],
+        _codes: *const Self::Code,
+        _pixel: usize,
+        _weights: *const Self::Weight,
+        _groups: usize,
+    ) -> usize {
+        0
+    }
 
     /// Sums of lanes; they wrap.
     fn add(self, a: Self::Integers, b: Self::Integers) -> Self::Integers;
@@ -319,7 +395,10 @@ impl Finish {
 
 /// What a dot product takes for a code.
 pub(crate) trait Code: Number + Into<i32> {
-    /// A code as it is.
+    /// Whether it is the code itself.
+    const IS_SAME: bool = false;
+
+    /// A code, or what differs from all codes by the same constant.
     fn from_code(code: u8) -> Self;
 
     /// Converts codes.
@@ -332,9 +411,19 @@ pub(crate) trait Code: Number + Into<i32> {
 }
 
 impl Code for u8 {
+    const IS_SAME: bool = true;
+
     #[inline(always)]
     fn from_code(code: u8) -> Self {
         code
+    }
+}
+
+impl Code for i8 {
+    /// 128 less.
+    #[inline(always)]
+    fn from_code(code: u8) -> Self {
+        (code ^ 0x80) as i8
     }
 }
 
@@ -359,6 +448,21 @@ impl Weight for i8 {
 
     fn from_difference(difference: i16) -> Self {
         difference as i8
+    }
+}
+
+/// A byte without -128.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(transparent)]
+pub(crate) struct Narrow(i8);
+
+impl Number for Narrow {}
+
+impl Weight for Narrow {
+    const RANGE: [i16; 2] = [-127, 127];
+
+    fn from_difference(difference: i16) -> Self {
+        Narrow(difference as i8)
     }
 }
 

@@ -216,10 +216,11 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
             weights: first_weight * size_of::<S::Weight>(),
         });
     }
+    S::arrange_weights(&mut packed);
     let mut weights = AlignedBytes::zeroed(size_of_val(packed.as_slice()));
     weights.copy_from_slice(as_bytes(&packed));
     let requantization = VectorRequantization::new(task.requantization, task.bounds, &lanes);
-    let zero_point = i32::from(task.zero_point);
+    let zero_point: i32 = S::Code::from_code(task.zero_point).into();
     let folded = |&channel: &usize| {
         let weights = task.weights.column(channel, depth);
         let sum = weights.fold(0i32, |sum, weight| sum.wrapping_add(weight.into()));
@@ -432,7 +433,7 @@ impl Columns {
                 for t in 0..T {
                     let codes = starts[t].add(from * S::GROUP);
                     for v in 0..V {
-                        let codes = simd.load(codes.add(v * step));
+                        let codes = simd.load_codes(codes.add(v * step));
                         for row in 0..B {
                             sums[row][v] = simd.dot(sums[row][v], codes, weights[t][row][v]);
                         }
@@ -474,7 +475,7 @@ impl Columns {
                 for tap in taps {
                     let codes = codes.add(tap.start + from * S::GROUP);
                     for v in 0..V {
-                        let codes = simd.load(codes.add(v * step));
+                        let codes = simd.load_codes(codes.add(v * step));
                         for (row, sums) in sums.iter_mut().enumerate() {
                             let weights = simd.load(weights.add((row * V + v) * step));
                             sums[v] = simd.dot(sums[v], codes, weights);

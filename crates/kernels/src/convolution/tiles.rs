@@ -191,7 +191,8 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
     let [least, most] = S::Weight::RANGE;
     let (smallest, largest) = task.weights.extremes();
     let is_whole = smallest >= least && largest <= most;
-    let excess = |weight: i16| weight - weight.clamp(least, most);
+    let clamp = |weight: i16| weight.clamp(least, most);
+    let excess = |weight: i16| weight - clamp(weight);
     // Groups of weights beyond the type, of all panels at most this many: as counted, they may be fewer.
     let beyond = |weights: Weights<'_>| weights.differences().filter(|&w| excess(w) != 0).count();
     let is_split = is_whole
@@ -204,7 +205,12 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
         (false, true) => largest - most,
         (false, false) => smallest - least,
     };
-    if !is_split && smallest - offset < least {
+    // A type without -128 may not hold all of them even so: the last are split.
+    let part = |weight: i16| clamp(weight - offset);
+    let excess = |weight: i16| excess(weight - offset);
+    let is_as_is = is_whole && offset == 0;
+    let is_whole = excess(smallest) == 0 && excess(largest) == 0;
+    if excess(smallest) < least || excess(largest) > most {
         return None;
     }
 
@@ -216,10 +222,10 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
         let channels = (g.output_channels - channel).min(widest);
         let vectors = channels.div_ceil(S::LANES);
         let first_extra = extras.len();
-        if is_split && !is_whole {
+        if !is_whole {
             let mut places = BTreeSet::new();
             for row in task.weights.rows(taps).skip(channel).take(channels) {
-                if beyond(row) > 0 {
+                if row.differences().any(|w| excess(w) != 0) {
                     let weights = row.differences().enumerate();
                     places.extend(weights.filter(|&(_, w)| excess(w) != 0).map(|(at, _)| at));
                 }
@@ -259,7 +265,8 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
         let rows = task.weights.rows(taps).skip(panel.channel).take(panel.channels);
         for (lane, row) in rows.enumerate() {
             let mut places = packed.chunks_exact_mut(width);
-            if let (Some(bytes), 1, [run]) = (row.as_int8(), size_of::<S::Weight>(), &runs[..]) {
+            let bytes = row.as_int8().filter(|_| is_as_is && size_of::<S::Weight>() == 1);
+            if let (Some(bytes), [run]) = (bytes, &runs[..]) {
                 // By far the most: nothing is to be computed.
                 for (bytes, place) in bytes[..run.length].chunks(S::GROUP).zip(places) {
                     let place = &mut place[lane * S::GROUP..][..bytes.len()];
@@ -278,10 +285,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
             for run in &runs {
                 for at in (0..run.length).step_by(S::GROUP) {
                     let of_group = start + at..start + run.length.min(at + S::GROUP);
-                    match is_split {
-                        true => write(of_group, &|weight| weight.clamp(least, most)),
-                        false => write(of_group, &|weight| weight - offset),
-                    }
+                    write(of_group, &part);
                 }
                 start += run.length;
             }
@@ -290,8 +294,9 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
             }
         }
     }
+    S::arrange_weights(packed);
     let requantization = VectorRequantization::new(task.requantization, task.bounds, &lanes);
-    let zero_point = i32::from(task.zero_point);
+    let zero_point: i32 = S::Code::from_code(task.zero_point).into();
     let folded = |lane: &Option<usize>| {
         lane.map_or(0, |channel| {
             let weights = task.weights.part(channel * taps..(channel + 1) * taps).differences();
@@ -303,7 +308,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
     let bias = lanes.iter().map(folded).collect();
 
     let code_bytes = size_of::<S::Code>();
-    let is_direct = g.is_pointwise() && code_bytes == 1 && depth.is_multiple_of(S::GROUP);
+    let is_direct = g.is_pointwise() && S::Code::IS_SAME && depth.is_multiple_of(S::GROUP);
     // A multiple of all tiles' heights.
     let strip = (STRIP_BYTES / (depth * g.stride[1] * g.filter[0] * code_bytes)).max(48) / 48 * 48;
     let strip = strip.min(g.output[1]);
@@ -546,7 +551,10 @@ impl Tiles {
             let first = strip.codes.add(pixel * strip.pixel);
             for run in &self.runs {
                 let mut codes = first.add(run.tap_y * strip.row + run.start);
-                for _ in 0..run.groups {
+                let done = simd.dot_many(&mut sums, codes, strip.pixel, weights, run.groups);
+                weights = weights.add(done * V * S::LANES * S::GROUP);
+                codes = codes.add(done * S::GROUP);
+                for _ in done..run.groups {
                     multiply::<S, P, V>(simd, &mut sums, codes, strip.pixel, weights);
                     weights = weights.add(V * S::LANES * S::GROUP);
                     codes = codes.add(S::GROUP);
