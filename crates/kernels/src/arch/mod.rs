@@ -451,21 +451,6 @@ impl Weight for i8 {
     }
 }
 
-/// A byte without -128.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[repr(transparent)]
-pub(crate) struct Narrow(i8);
-
-impl Number for Narrow {}
-
-impl Weight for Narrow {
-    const RANGE: [i16; 2] = [-127, 127];
-
-    fn from_difference(difference: i16) -> Self {
-        Narrow(difference as i8)
-    }
-}
-
 impl Weight for i16 {
     const RANGE: [i16; 2] = [i16::MIN, i16::MAX];
 

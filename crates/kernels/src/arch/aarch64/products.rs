@@ -6,8 +6,8 @@ use core::arch::asm;
 use std::arch::is_aarch64_feature_detected;
 
 use super::vectors::Neon;
-use crate::arch::{Code, Narrow, Task, Weight};
-use crate::bytes::as_bytes_mut;
+use crate::arch::{Code, Task, Weight};
+use crate::bytes::{Number, as_bytes_mut};
 
 /// Dot products of four bytes in each of eight lanes.
 pub(crate) trait Products: Copy + 'static {
@@ -33,21 +33,32 @@ pub(crate) trait Products: Copy + 'static {
     /// The instructions are available.
     unsafe fn dot(sums: int32x4x2_t, codes: int32x4x2_t, weights: int32x4x2_t) -> int32x4x2_t;
 
-    /// See [`Simd::dot_many`](crate::arch::Simd::dot_many).
+    /// [`Simd::dot_many`](crate::arch::Simd::dot_many) for a tile: some pixels at a time, as many as the registers hold with all that is
+    /// multiplied.
     ///
     /// # Safety
     ///
     /// As there, and as for [`dot`](Products::dot).
-    #[inline(always)]
     unsafe fn dot_many<const P: usize, const V: usize>(
-        _sums: &mut [[int32x4x2_t; V]; P],
-        _codes: *const u8,
-        _pixel: usize,
-        _weights: *const i8,
-        _groups: usize,
-    ) -> usize {
-        0
-    }
+        sums: &mut [[int32x4x2_t; V]; P],
+        codes: *const u8,
+        pixel: usize,
+        weights: *const u8,
+        groups: usize,
+    ) -> usize;
+
+    /// The same for `N` pixels at once.
+    ///
+    /// # Safety
+    ///
+    /// As for [`dot_many`](Products::dot_many).
+    unsafe fn pass<const N: usize, const V: usize>(
+        sums: &mut [[int32x4x2_t; V]; N],
+        codes: *const u8,
+        pixel: usize,
+        weights: *const u8,
+        groups: usize,
+    ) -> usize;
 
     /// Codes as the products take them.
     fn codes(codes: uint8x16_t) -> uint8x16_t;
@@ -79,6 +90,21 @@ pub(crate) trait Products: Copy + 'static {
 fn signed(codes: uint8x16_t) -> uint8x16_t {
     // SAFETY: NEON.
     unsafe { veorq_u8(codes, vdupq_n_u8(0x80)) }
+}
+
+/// A byte without -128.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(transparent)]
+pub(crate) struct Narrow(i8);
+
+impl Number for Narrow {}
+
+impl Weight for Narrow {
+    const RANGE: [i16; 2] = [-127, 127];
+
+    fn from_difference(difference: i16) -> Self {
+        Narrow(difference as i8)
+    }
 }
 
 /// NEON alone: two products of bytes fit in 16 bits, and are added in pairs to the sums.
@@ -120,6 +146,49 @@ impl Products for Bytes {
     }
 
     #[inline(always)]
+    unsafe fn dot_many<const P: usize, const V: usize>(
+        sums: &mut [[int32x4x2_t; V]; P],
+        codes: *const u8,
+        pixel: usize,
+        weights: *const u8,
+        groups: usize,
+    ) -> usize {
+        // SAFETY: the caller's.
+        unsafe {
+            match V {
+                1 => passes::<Self, P, V, 6>(sums, codes, pixel, weights, groups),
+                _ => passes::<Self, P, V, 3>(sums, codes, pixel, weights, groups),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pass<const N: usize, const V: usize>(
+        sums: &mut [[int32x4x2_t; V]; N],
+        codes: *const u8,
+        pixel: usize,
+        weights: *const u8,
+        groups: usize,
+    ) -> usize {
+        for group in 0..groups {
+            // SAFETY: the caller's.
+            unsafe {
+                let weights: [int32x4x2_t; V] = core::array::from_fn(|v| {
+                    let weights = weights.add(32 * (group * V + v));
+                    int32x4x2_t(load(weights), load(weights.add(16)))
+                });
+                for (p, sums) in sums.iter_mut().enumerate() {
+                    let codes = Self::broadcast(codes.add(p * pixel + 4 * group));
+                    for (sum, &weights) in sums.iter_mut().zip(&weights) {
+                        *sum = Self::dot(*sum, codes, weights);
+                    }
+                }
+            }
+        }
+        groups
+    }
+
+    #[inline(always)]
     fn codes(codes: uint8x16_t) -> uint8x16_t {
         signed(codes)
     }
@@ -155,6 +224,40 @@ impl Products for Bytes {
             vector.copy_from_slice(&arranged);
         }
     }
+}
+
+/// [`Products::pass`] for `N` pixels after `N` others, and one by one for the rest.
+///
+/// # Safety
+///
+/// As for [`Products::dot_many`].
+#[inline(always)]
+unsafe fn passes<D: Products, const P: usize, const V: usize, const N: usize>(
+    sums: &mut [[int32x4x2_t; V]; P],
+    mut codes: *const u8,
+    pixel: usize,
+    weights: *const u8,
+    groups: usize,
+) -> usize {
+    let mut done = 0;
+    let (passes, rest) = sums.as_chunks_mut::<N>();
+    // SAFETY: the caller's.
+    unsafe {
+        for sums in passes {
+            // A copy of their own is in registers.
+            let mut own = *sums;
+            done = D::pass(&mut own, codes, pixel, weights, groups);
+            *sums = own;
+            codes = codes.add(N * pixel);
+        }
+        for sums in rest {
+            let mut own = [*sums];
+            done = D::pass(&mut own, codes, pixel, weights, groups);
+            [*sums] = own;
+            codes = codes.add(pixel);
+        }
+    }
+    done
 }
 
 /// Defines functions for instructions without stable intrinsics.
@@ -198,9 +301,75 @@ instructions! {
     sudot_group::<AT>: "sudot {s:v}.4s, {a:v}.16b, {b:v}.4b[{at}]";
 }
 
+/// Products by groups of a register: nothing is broadcast.
+trait Groups: Products {
+    /// Adds the products of weights and group `AT` of the codes.
+    ///
+    /// # Safety
+    ///
+    /// The instructions are available.
+    unsafe fn dot_group<const AT: usize>(
+        sums: int32x4_t,
+        weights: int32x4_t,
+        codes: int32x4_t,
+    ) -> int32x4_t;
+}
+
+/// [`Products::pass`] in fours of groups.
+///
+/// # Safety
+///
+/// As there.
+#[inline(always)]
+unsafe fn fours<G: Groups, const P: usize, const V: usize>(
+    sums: &mut [[int32x4x2_t; V]; P],
+    codes: *const u8,
+    pixel: usize,
+    weights: *const u8,
+    groups: usize,
+) -> usize {
+    // SAFETY: the caller's.
+    unsafe {
+        for block in 0..groups / 4 {
+            let rows: [int32x4_t; P] =
+                core::array::from_fn(|p| load(codes.add(p * pixel + 16 * block)));
+            let weights = weights.add(128 * V * block);
+            one_of_four::<G, 0, P, V>(sums, &rows, weights);
+            one_of_four::<G, 1, P, V>(sums, &rows, weights);
+            one_of_four::<G, 2, P, V>(sums, &rows, weights);
+            one_of_four::<G, 3, P, V>(sums, &rows, weights);
+        }
+    }
+    groups / 4 * 4
+}
+
+/// Group `AT` of four.
+///
+/// # Safety
+///
+/// As for [`fours`].
+#[inline(always)]
+unsafe fn one_of_four<G: Groups, const AT: usize, const P: usize, const V: usize>(
+    sums: &mut [[int32x4x2_t; V]; P],
+    rows: &[int32x4_t; P],
+    weights: *const u8,
+) {
+    for v in 0..V {
+        // SAFETY: the caller's.
+        unsafe {
+            let weights = weights.add(32 * (AT * V + v));
+            let (low, high) = (load(weights), load(weights.add(16)));
+            for (sums, &row) in sums.iter_mut().zip(rows) {
+                sums[v].0 = G::dot_group::<AT>(sums[v].0, low, row);
+                sums[v].1 = G::dot_group::<AT>(sums[v].1, high, row);
+            }
+        }
+    }
+}
+
 /// Implements [`Products`] by dot products of bytes.
 macro_rules! by_dot_products {
-    ($type:ident, $features:literal, $dot:ident, $dot_group:ident) => {
+    ($type:ident, $features:literal, $dot:ident) => {
         #[inline(always)]
         unsafe fn vectorized<T: Task>(simd: Neon<Self>, task: T) {
             #[target_feature(enable = $features)]
@@ -224,36 +393,23 @@ macro_rules! by_dot_products {
             sums: &mut [[int32x4x2_t; V]; P],
             codes: *const u8,
             pixel: usize,
-            weights: *const i8,
+            weights: *const u8,
             groups: usize,
         ) -> usize {
-            // A group of a loaded vector is an operand by itself: nothing is broadcast.
-            macro_rules! multiply_group {
-                ($at:literal, $rows:ident, $weights:ident) => {
-                    for v in 0..V {
-                        let [low, high] = [0, 16]
-                            .map(|half| load($weights.add(32 * ($at * V + v) + half).cast()));
-                        for p in 0..P {
-                            let sum = &mut sums[p][v];
-                            sum.0 = $dot_group::<$at>(sum.0, low, $rows[p]);
-                            sum.1 = $dot_group::<$at>(sum.1, high, $rows[p]);
-                        }
-                    }
-                };
-            }
-            // SAFETY: the caller's: four groups of codes of each pixel, and their weights, are readable.
-            unsafe {
-                for block in 0..groups / 4 {
-                    let rows: [int32x4_t; P] =
-                        core::array::from_fn(|p| load(codes.add(p * pixel + 16 * block)));
-                    let weights = weights.add(128 * V * block);
-                    multiply_group!(0, rows, weights);
-                    multiply_group!(1, rows, weights);
-                    multiply_group!(2, rows, weights);
-                    multiply_group!(3, rows, weights);
-                }
-            }
-            groups / 4 * 4
+            // SAFETY: the caller's.
+            unsafe { passes::<Self, P, V, 6>(sums, codes, pixel, weights, groups) }
+        }
+
+        #[inline(always)]
+        unsafe fn pass<const N: usize, const V: usize>(
+            sums: &mut [[int32x4x2_t; V]; N],
+            codes: *const u8,
+            pixel: usize,
+            weights: *const u8,
+            groups: usize,
+        ) -> usize {
+            // SAFETY: the caller's.
+            unsafe { fours::<Self, N, V>(sums, codes, pixel, weights, groups) }
         }
     };
 }
@@ -281,7 +437,7 @@ impl Products for Signed {
         is_aarch64_feature_detected!("dotprod")
     }
 
-    by_dot_products!(Signed, "neon,dotprod", sdot, sdot_group);
+    by_dot_products!(Signed, "neon,dotprod", sdot);
 
     #[inline(always)]
     fn codes(codes: uint8x16_t) -> uint8x16_t {
@@ -301,10 +457,34 @@ impl Products for Unsigned {
         is_aarch64_feature_detected!("i8mm")
     }
 
-    by_dot_products!(Unsigned, "neon,dotprod,i8mm", usdot, sudot_group);
+    by_dot_products!(Unsigned, "neon,dotprod,i8mm", usdot);
 
     #[inline(always)]
     fn codes(codes: uint8x16_t) -> uint8x16_t {
         codes
+    }
+}
+
+impl Groups for Signed {
+    #[inline(always)]
+    unsafe fn dot_group<const AT: usize>(
+        sums: int32x4_t,
+        weights: int32x4_t,
+        codes: int32x4_t,
+    ) -> int32x4_t {
+        // SAFETY: the caller's.
+        unsafe { sdot_group::<AT>(sums, weights, codes) }
+    }
+}
+
+impl Groups for Unsigned {
+    #[inline(always)]
+    unsafe fn dot_group<const AT: usize>(
+        sums: int32x4_t,
+        weights: int32x4_t,
+        codes: int32x4_t,
+    ) -> int32x4_t {
+        // SAFETY: the caller's.
+        unsafe { sudot_group::<AT>(sums, weights, codes) }
     }
 }
