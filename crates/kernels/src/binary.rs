@@ -1,10 +1,17 @@
 //! ADD, SUB and MUL of two operands, with broadcasting.
 
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::arch::{Finish, Plain, Simd, Task};
 use crate::error::check_length;
+#[cfg(not(feature = "std"))]
+use crate::math::Math;
 use crate::requantize::vector::Uniform;
 use crate::requantize::{
-    Float, Requantize, frexp, multiply_by_quantized_multiplier, quantize_multiplier,
+    Float, Requantize, frexp, multiply_by_quantized_multiplier, power_of_two, quantize_multiplier,
     rounding_divide_by_power_of_two, saturating_rounding_doubling_high_multiply,
 };
 use crate::table::CodeQuantization;
@@ -218,7 +225,7 @@ impl Addition {
             let (_, exponent) = frexp(f64::from(ratios[0].max(ratios[1])));
             let shift = (20 - (exponent - 1)) as u32;
             let factor = |ratio: f32| {
-                (f64::from(ratio) * f64::from(shift as i32).exp2()).round_ties_even() as i32
+                (f64::from(ratio) * power_of_two(shift as i32)).round_ties_even() as i32
             };
             let factors = [factor(ratios[0]), sign * factor(ratios[1])];
             let zero = |i: usize| factors[i] * i32::from(quantization.inputs[i].zero_point);

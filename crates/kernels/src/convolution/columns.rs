@@ -6,6 +6,8 @@
 //! pixels: where the channels are no multiple of a block, lanes and channels come round together after a few blocks, the phases, each
 //! with its own copy of the weights.
 
+use alloc::vec::Vec;
+
 use super::{Geometry, Weights};
 use crate::arch::{Code, InstructionSet, Simd, Task, Weight};
 use crate::bytes::{AlignedBytes, as_bytes, from_bytes_mut};

@@ -7,7 +7,8 @@
 //! rarely not zero: what of it is not, is one more group of weights at the end. Where that is too often, all weights are moved into the
 //! type by a constant, which then multiplies the sum of the codes under the window.
 
-use std::collections::BTreeSet;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use super::{Geometry, Weights};
 use crate::arch::{Code, InstructionSet, Simd, Task, Weight};
