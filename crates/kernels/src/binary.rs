@@ -42,13 +42,13 @@ impl Broadcast {
         if rank > RANK {
             return Err(fail("have too many dimensions"));
         }
-        // The output has at most as many elements as both operands together have pairs.
-        let pairs = a.iter().chain(b).try_fold(1usize, |count, &n| count.checked_mul(n));
-        if matches!(pairs, None | Some(0)) {
-            return Err(fail("are empty or too large"));
-        }
         let padded = |shape: &[usize]| [vec![1; rank - shape.len()], shape.to_vec()].concat();
         let (a_lengths, b_lengths) = (padded(a), padded(b));
+        let mut lengths = a_lengths.iter().zip(&b_lengths).map(|(&x, &y)| x.max(y));
+        let outputs = lengths.try_fold(1usize, |count, n| count.checked_mul(n));
+        if a.contains(&0) || b.contains(&0) || outputs.is_none() {
+            return Err(fail("are empty or too large"));
+        }
         let mut merged: Vec<(usize, [usize; 2])> = Vec::new();
         let mut sizes = [1usize, 1];
         for (&x, &y) in a_lengths.iter().zip(&b_lengths).rev() {

@@ -282,6 +282,7 @@ mod tests {
         (0..count).map(step).collect()
     }
 
+    #[cfg_attr(target_family = "wasm", ignore = "has no threads")]
     #[test]
     fn any_number_of_threads_gives_the_same_bytes() {
         let steps = steps(if cfg!(miri) { 12 } else { 60 });
@@ -299,6 +300,7 @@ mod tests {
         }
     }
 
+    #[cfg_attr(target_family = "wasm", ignore = "has no threads")]
     #[test]
     fn errors_stop_all_threads() {
         for threads in 1..4 {

@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn exponentials_are_close() {
-        for at in -74_000..71_000 {
+        for at in -74_000..70_900 {
             let x = f64::from(at) / 100.0 + 1e-4;
             let (found, exact) = (Math::exp(x), x.exp());
             // Subnormal results have fewer bits.

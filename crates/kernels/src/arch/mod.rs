@@ -20,6 +20,8 @@ macro_rules! is_x86_feature_detected {
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 pub(crate) mod aarch64;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(crate) mod wasm32;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86_64;
 
@@ -49,11 +51,13 @@ pub enum InstructionSet {
     Dotprod,
     /// 64-bit ARM with FEAT_I8MM: products of unsigned and signed bytes.
     I8mm,
+    /// WebAssembly compiled with 128-bit vectors.
+    Simd128,
 }
 
 impl InstructionSet {
     /// Every instruction set, the slowest first.
-    pub const ALL: [InstructionSet; 7] = [
+    pub const ALL: [InstructionSet; 8] = [
         InstructionSet::Portable,
         InstructionSet::Avx2,
         InstructionSet::AvxVnni,
@@ -61,6 +65,7 @@ impl InstructionSet {
         InstructionSet::Neon,
         InstructionSet::Dotprod,
         InstructionSet::I8mm,
+        InstructionSet::Simd128,
     ];
 
     /// The name used on the command line and in reports.
@@ -73,6 +78,7 @@ impl InstructionSet {
             InstructionSet::Neon => "neon",
             InstructionSet::Dotprod => "dotprod",
             InstructionSet::I8mm => "i8mm",
+            InstructionSet::Simd128 => "simd128",
         }
     }
 
@@ -95,6 +101,8 @@ impl InstructionSet {
             InstructionSet::Dotprod => aarch64::Neon::<aarch64::Signed>::new().is_some(),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             InstructionSet::I8mm => aarch64::Neon::<aarch64::Unsigned>::new().is_some(),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            InstructionSet::Simd128 => true,
             _ => false,
         }
     }
@@ -132,6 +140,8 @@ impl InstructionSet {
             InstructionSet::Dotprod => on!(aarch64::Neon<aarch64::Signed>),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             InstructionSet::I8mm => on!(aarch64::Neon<aarch64::Unsigned>),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            InstructionSet::Simd128 => on!(wasm32::Simd128),
             _ => return Err(task),
         }
         Ok(())
@@ -150,6 +160,8 @@ impl InstructionSet {
             InstructionSet::Neon | InstructionSet::Dotprod | InstructionSet::I8mm => {
                 aarch64::look_up(table, input, output)
             }
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            InstructionSet::Simd128 => wasm32::look_up(table, input, output),
             _ => {
                 let _ = (table, input, output);
                 0
