@@ -1,10 +1,17 @@
 //! ADD, SUB and MUL of two operands, with broadcasting.
 
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::arch::{Finish, Plain, Simd, Task};
 use crate::error::check_length;
+#[cfg(not(feature = "std"))]
+use crate::math::Math;
 use crate::requantize::vector::Uniform;
 use crate::requantize::{
-    Float, Requantize, frexp, multiply_by_quantized_multiplier, quantize_multiplier,
+    Float, Requantize, frexp, multiply_by_quantized_multiplier, power_of_two, quantize_multiplier,
     rounding_divide_by_power_of_two, saturating_rounding_doubling_high_multiply,
 };
 use crate::table::CodeQuantization;
@@ -35,13 +42,13 @@ impl Broadcast {
         if rank > RANK {
             return Err(fail("have too many dimensions"));
         }
-        // The output has at most as many elements as both operands together have pairs.
-        let pairs = a.iter().chain(b).try_fold(1usize, |count, &n| count.checked_mul(n));
-        if matches!(pairs, None | Some(0)) {
-            return Err(fail("are empty or too large"));
-        }
         let padded = |shape: &[usize]| [vec![1; rank - shape.len()], shape.to_vec()].concat();
         let (a_lengths, b_lengths) = (padded(a), padded(b));
+        let mut lengths = a_lengths.iter().zip(&b_lengths).map(|(&x, &y)| x.max(y));
+        let outputs = lengths.try_fold(1usize, |count, n| count.checked_mul(n));
+        if a.contains(&0) || b.contains(&0) || outputs.is_none() {
+            return Err(fail("are empty or too large"));
+        }
         let mut merged: Vec<(usize, [usize; 2])> = Vec::new();
         let mut sizes = [1usize, 1];
         for (&x, &y) in a_lengths.iter().zip(&b_lengths).rev() {
@@ -218,7 +225,7 @@ impl Addition {
             let (_, exponent) = frexp(f64::from(ratios[0].max(ratios[1])));
             let shift = (20 - (exponent - 1)) as u32;
             let factor = |ratio: f32| {
-                (f64::from(ratio) * f64::from(shift as i32).exp2()).round_ties_even() as i32
+                (f64::from(ratio) * power_of_two(shift as i32)).round_ties_even() as i32
             };
             let factors = [factor(ratios[0]), sign * factor(ratios[1])];
             let zero = |i: usize| factors[i] * i32::from(quantization.inputs[i].zero_point);

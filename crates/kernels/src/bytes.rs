@@ -46,6 +46,9 @@ impl core::ops::DerefMut for AlignedBytes {
     }
 }
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 mod sealed {
     /// Plain numbers: no padding, every bit pattern valid.
     pub trait Number: Copy {}

@@ -1,7 +1,11 @@
 //! CONCATENATION.
 
+use alloc::boxed::Box;
+
 use crate::Error;
 use crate::error::check_length;
+#[cfg(not(feature = "std"))]
+use crate::math::Math;
 use crate::table::CodeQuantization;
 
 /// One operand of a concatenation, prepared: its codes as codes of the output.

@@ -5,12 +5,17 @@
 //! begins when all parts of the one before are done. Nobody waits for a thread that has not come yet: whoever is there does all the
 //! work. Between steps threads spin, because a step takes microseconds.
 
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
 use core::hint::spin_loop;
 use core::marker::PhantomData;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::Mutex;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(feature = "std")]
 use std::thread::yield_now;
+
+#[cfg(not(feature = "std"))]
+use spin_loop as yield_now;
 
 /// Looks at the state before a thread offers its core to others.
 const SPINS: u32 = 1 << 12;
@@ -68,14 +73,17 @@ pub struct Shares(Vec<Claim>);
 impl Shares {
     /// For up to this many threads.
     pub fn new(threads: usize) -> Self {
-        Shares((0..threads.max(1)).map(|_| Claim(AtomicU64::new(0))).collect())
+        Shares((0..threads.max(1)).map(|_| Claim(AtomicUsize::new(0))).collect())
     }
 }
 
 /// A counter in a cache line of its own, so that claiming does not disturb the other threads.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Claim(AtomicU64);
+struct Claim(AtomicUsize);
+
+/// Bits of a half of a [`Claim`].
+const HALF: u32 = usize::BITS / 2;
 
 /// Threads' common view of a run through all steps.
 pub struct Crew<'a, E, W> {
@@ -88,11 +96,13 @@ pub struct Crew<'a, E, W> {
     /// Parts of the current step that are done.
     done: AtomicUsize,
     has_failed: AtomicBool,
-    error: Mutex<Option<E>>,
+    /// Written by the thread that was the first to fail.
+    error: UnsafeCell<Option<E>>,
     borrowed: PhantomData<&'a mut [u8]>,
 }
 
-// SAFETY: the memory is borrowed for the crew's life, and its bytes are handed out to one thread at a time: see `help`.
+// SAFETY: the memory is borrowed for the crew's life, and its bytes are handed out to one thread at a time: see `help`. The error is
+// written by one thread, and read by none before the crew is given up.
 unsafe impl<E: Send, W: Sync> Sync for Crew<'_, E, W> {}
 
 impl<'a, E: Send, W: Fn(Part<'_>, &mut [u8]) -> Result<(), E> + Sync> Crew<'a, E, W> {
@@ -100,10 +110,12 @@ impl<'a, E: Send, W: Fn(Part<'_>, &mut [u8]) -> Result<(), E> + Sync> Crew<'a, E
     ///
     /// # Panics
     ///
-    /// When a step's output is not within the memory.
+    /// When a step's output is not within the memory, or when steps or parts are too many to be counted in half a `usize`.
     pub fn new(memory: &'a mut [u8], steps: &'a [Split], shares: &'a mut Shares, work: W) -> Self {
         shares.0.iter_mut().for_each(|claim| *claim.0.get_mut() = 0);
         steps.iter().for_each(|step| step.check(memory.len()));
+        let fits = |count: usize| count >> HALF == 0;
+        assert!(fits(steps.len()) && steps.iter().all(|step| fits(step.ends.len())));
         Crew {
             memory: memory.as_mut_ptr(),
             length: memory.len(),
@@ -112,7 +124,7 @@ impl<'a, E: Send, W: Fn(Part<'_>, &mut [u8]) -> Result<(), E> + Sync> Crew<'a, E
             claims: &shares.0,
             done: AtomicUsize::new(0),
             has_failed: AtomicBool::new(false),
-            error: Mutex::new(None),
+            error: UnsafeCell::new(None),
             borrowed: PhantomData,
         }
     }
@@ -144,7 +156,7 @@ impl<'a, E: Send, W: Fn(Part<'_>, &mut [u8]) -> Result<(), E> + Sync> Crew<'a, E
             // Acquires what the steps before have written.
             let mut seen = claim.load(Ordering::Acquire);
             loop {
-                let (step, next) = ((seen >> 32) as usize, seen as u32 as usize);
+                let (step, next) = (seen >> HALF, seen & ((1 << HALF) - 1));
                 let Some(split) = self.steps.get(step) else { return Claimed::NoneLeft };
                 let border = |share: usize| share * split.ends.len() / shares;
                 let part = border(share) + next;
@@ -166,17 +178,17 @@ impl<'a, E: Send, W: Fn(Part<'_>, &mut [u8]) -> Result<(), E> + Sync> Crew<'a, E
         let result = (self.work)(self.part(step, part), scratch);
         core::mem::forget(failure);
         if let Err(error) = result {
-            if let Ok(mut first) = self.error.lock() {
-                first.get_or_insert(error);
+            if !self.has_failed.swap(true, Ordering::Relaxed) {
+                // SAFETY: only one thread finds that nobody has failed before.
+                unsafe { *self.error.get() = Some(error) };
             }
-            self.has_failed.store(true, Ordering::Relaxed);
             return;
         }
         // Whoever does the last part has acquired the others', and releases them all.
         if self.done.fetch_add(1, Ordering::AcqRel) + 1 == self.steps[step].ends.len() {
             self.done.store(0, Ordering::Relaxed);
             for claim in self.claims {
-                claim.0.store((step as u64 + 1) << 32, Ordering::Release);
+                claim.0.store((step + 1) << HALF, Ordering::Release);
             }
         }
     }
@@ -187,8 +199,7 @@ impl<'a, E: Send, W: Fn(Part<'_>, &mut [u8]) -> Result<(), E> + Sync> Crew<'a, E
     ///
     /// The first error of a part.
     pub fn finish(self) -> Result<(), E> {
-        let error = self.error.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-        error.map_or(Ok(()), Err)
+        self.error.into_inner().map_or(Ok(()), Err)
     }
 
     /// The memory of a part.
@@ -271,6 +282,7 @@ mod tests {
         (0..count).map(step).collect()
     }
 
+    #[cfg_attr(target_family = "wasm", ignore = "has no threads")]
     #[test]
     fn any_number_of_threads_gives_the_same_bytes() {
         let steps = steps(if cfg!(miri) { 12 } else { 60 });
@@ -288,6 +300,7 @@ mod tests {
         }
     }
 
+    #[cfg_attr(target_family = "wasm", ignore = "has no threads")]
     #[test]
     fn errors_stop_all_threads() {
         for threads in 1..4 {

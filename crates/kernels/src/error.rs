@@ -1,5 +1,6 @@
 //! What a kernel refuses.
 
+use alloc::string::String;
 use core::fmt;
 
 /// Why a kernel could not be prepared or run.

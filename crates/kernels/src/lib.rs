@@ -11,6 +11,19 @@
 //!
 //! [`Numerics`] names which of LiteRT's two sets of kernels a computation equals.
 
+#![cfg_attr(not(feature = "std"), no_std)]
+// What is written for vectors has no use where there are none.
+#![cfg_attr(
+    not(any(
+        target_arch = "x86_64",
+        all(target_arch = "aarch64", target_endian = "little"),
+        all(target_arch = "wasm32", target_feature = "simd128"),
+    )),
+    allow(dead_code, unreachable_code, unused_macros)
+)]
+
+extern crate alloc;
+
 mod arch;
 pub mod binary;
 pub mod bytes;
@@ -18,6 +31,8 @@ pub mod concatenation;
 pub mod convolution;
 pub mod crew;
 mod error;
+#[cfg(not(feature = "std"))]
+pub mod math;
 pub mod mean;
 mod numerics;
 pub mod pad;
@@ -25,6 +40,7 @@ pub mod pooling;
 pub mod quantize;
 pub mod requantize;
 pub mod resize;
+#[cfg(feature = "std")]
 pub mod roof;
 pub mod search;
 pub mod softmax;

@@ -1,8 +1,13 @@
 //! MEAN over any dimensions.
 
+use alloc::format;
+use alloc::vec::Vec;
+
 use crate::arch::Plain;
 use crate::bytes;
 use crate::error::check_length;
+#[cfg(not(feature = "std"))]
+use crate::math::Math;
 use crate::requantize::{multiply_by_quantized_multiplier, quantize_multiplier};
 use crate::table::CodeQuantization;
 use crate::walk::{RANK, row_major, walk};

@@ -1,5 +1,7 @@
 //! The choice of arithmetic.
 
+use alloc::format;
+use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 

@@ -1,5 +1,8 @@
 //! PAD and PADV2.
 
+use alloc::format;
+use alloc::vec::Vec;
+
 use crate::Error;
 use crate::error::check_length;
 use crate::walk::{RANK, row_major, walk};

@@ -1,5 +1,6 @@
 //! AVERAGE_POOL_2D and MAX_POOL_2D.
 
+use alloc::format;
 use core::ops::Range;
 
 use crate::arch::Plain;

@@ -1,6 +1,11 @@
 //! RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR.
 
+use alloc::format;
+use alloc::vec::Vec;
+
 use crate::error::check_length;
+#[cfg(not(feature = "std"))]
+use crate::math::Math;
 use crate::{Error, Numerics};
 
 /// Shapes and sampling of a resize. Pairs are `[height, width]`.

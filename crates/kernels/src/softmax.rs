@@ -1,8 +1,13 @@
 //! SOFTMAX of 8-bit rows.
 
+use alloc::boxed::Box;
+use alloc::format;
+
 use crate::error::check_length;
+#[cfg(not(feature = "std"))]
+use crate::math::Math;
 use crate::requantize::{
-    multiply_by_quantized_multiplier, quantize_multiplier,
+    multiply_by_quantized_multiplier, power_of_two, quantize_multiplier,
     rounding_divide_by_power_of_two as divide,
     saturating_rounding_doubling_high_multiply as multiply,
 };
@@ -111,8 +116,8 @@ fn fixed_point_exponentials(scale: f32, beta: f32) -> Result<[Option<i32>; 256],
     const INTEGER_BITS: i32 = 5;
     let real = f64::from(beta) * f64::from(scale) * f64::from(1 << (31 - INTEGER_BITS));
     let (multiplier, shift) = quantize_multiplier(real.min(f64::from(i32::MAX)))?;
-    let radius = f64::from((1 << INTEGER_BITS) - 1) * f64::from(31 - INTEGER_BITS).exp2();
-    let largest = (radius / f64::from(shift).exp2()).floor();
+    let radius = f64::from((1 << INTEGER_BITS) - 1) * power_of_two(31 - INTEGER_BITS);
+    let largest = (radius / power_of_two(shift)).floor();
     Ok(core::array::from_fn(|difference| {
         (difference as f64 <= largest).then(|| {
             let rescaled =

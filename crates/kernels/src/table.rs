@@ -1,6 +1,10 @@
 //! Operators of one 8-bit operand: a table of 256 codes, exact by construction.
 
+use alloc::format;
+
 use crate::error::check_length;
+#[cfg(not(feature = "std"))]
+use crate::math::Math;
 use crate::requantize::{
     multiply_by_quantized_multiplier, multiply_rounding_up, quantize_multiplier,
     rounding_divide_by_power_of_two,

@@ -1,5 +1,8 @@
 //! Walking over tensors of any rank.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 /// Most dimensions that a tensor may have.
 pub(crate) const RANK: usize = 8;
 

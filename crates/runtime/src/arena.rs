@@ -1,5 +1,7 @@
 //! Placement of activations in one block of memory.
 
+use alloc::vec::Vec;
+
 use mobileight_kernels::bytes::ALIGNMENT;
 
 /// The memory of one tensor.
@@ -19,7 +21,7 @@ pub(crate) struct Block {
 /// Net Inference", 2020).
 pub(crate) fn place<'a>(blocks: impl Iterator<Item = &'a mut Block>) -> u64 {
     let mut blocks: Vec<&mut Block> = blocks.collect();
-    blocks.sort_by_key(|block| (std::cmp::Reverse(block.bytes), block.first));
+    blocks.sort_by_key(|block| (core::cmp::Reverse(block.bytes), block.first));
     let mut placed: Vec<&mut Block> = Vec::with_capacity(blocks.len());
     let mut total = 0;
     for block in blocks {

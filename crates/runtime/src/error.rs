@@ -1,5 +1,9 @@
 //! What this crate refuses, in words.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use crate::ElementType;
 
 /// Why a graph, a plan or a run was refused.

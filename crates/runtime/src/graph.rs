@@ -1,8 +1,12 @@
 //! The graph: tensors and operators as plain data, checked once at construction.
 
-use std::fmt;
-use std::ops::{Deref, Range};
-use std::sync::Arc;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::{Deref, Range};
 
 use crate::{Data, ElementType, Error, Operator, OperatorKind, Tensor, TensorId};
 

@@ -1,6 +1,8 @@
 //! The layout: what a graph needs at a given input size, before any kernel is chosen.
 
-use std::ops::Range;
+use alloc::format;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::arena::{self, Block};
 use crate::graph::element_count;

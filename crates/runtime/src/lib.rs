@@ -3,6 +3,10 @@
 //! [`Graph`] is plain, validated data. [`Plan`] is built from it once: shapes, packed weights, one arena. [`Session`] owns an
 //! arena and runs the plan; its `run` allocates nothing after the first call.
 
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
 #[cfg(target_endian = "big")]
 compile_error!("model files and arenas are little endian; big-endian machines are not supported");
 
@@ -22,7 +26,9 @@ pub use error::{Error, Missing};
 pub use graph::{ConstantData, Graph, GraphTensor, Metadata, Normalization, Quantization};
 pub use layout::Layout;
 pub use mobileight_kernels::bytes::AlignedBytes;
-pub use mobileight_kernels::{InstructionSet, Numerics, Plain, roof};
+#[cfg(feature = "std")]
+pub use mobileight_kernels::roof;
+pub use mobileight_kernels::{InstructionSet, Numerics, Plain};
 pub use operator::{
     Activation, Conv2d, DepthwiseConv2d, Operator, OperatorKind, Padding, Pool2d, TensorId,
 };

@@ -1,5 +1,6 @@
 //! The operators a graph is made of, with typed parameters.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 /// Index of a tensor in its file and in [`Graph::tensors`](crate::Graph::tensors).

@@ -1,8 +1,12 @@
 //! The plan: everything about running a graph that can be decided once.
 
-use std::fmt;
-use std::ops::Range;
-use std::sync::Arc;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
 
 use mobileight_kernels::bytes::{AlignedBytes, flip_sign};
 use mobileight_kernels::{InstructionSet, Numerics};
@@ -354,17 +358,8 @@ pub struct Kernel {
 
 /// The instruction set asked for, or the fastest; refused when the CPU lacks it.
 fn choose(asked: Option<InstructionSet>) -> Result<InstructionSet, Error> {
-    let named = |name: &str| {
-        name.parse::<InstructionSet>().map_err(|reason| Error::InstructionSet {
-            name: name.into(),
-            reason: format!("{VARIABLE}: {reason}"),
-        })
-    };
-    let set = match (asked, std::env::var(VARIABLE)) {
-        (Some(set), _) => set,
-        (None, Ok(name)) if !name.is_empty() => named(&name)?,
-        (None, Err(std::env::VarError::NotUnicode(name))) => named(&name.to_string_lossy())?,
-        (None, _) => return Ok(InstructionSet::best()),
+    let Some(set) = asked.map_or_else(named_in_environment, |set| Ok(Some(set)))? else {
+        return Ok(InstructionSet::best());
     };
     if set.is_available() {
         return Ok(set);
@@ -377,8 +372,24 @@ fn choose(asked: Option<InstructionSet>) -> Result<InstructionSet, Error> {
     })
 }
 
-/// Names an instruction set when the options do not.
-const VARIABLE: &str = "MOBILEIGHT_ISA";
+/// The instruction set that is named when the options name none.
+#[cfg(feature = "std")]
+fn named_in_environment() -> Result<Option<InstructionSet>, Error> {
+    const VARIABLE: &str = "MOBILEIGHT_ISA";
+    let Some(name) = std::env::var_os(VARIABLE).filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let name = name.to_string_lossy();
+    name.parse().map(Some).map_err(|reason| Error::InstructionSet {
+        name: name.clone().into_owned(),
+        reason: format!("{VARIABLE}: {reason}"),
+    })
+}
+
+#[cfg(not(feature = "std"))]
+fn named_in_environment() -> Result<Option<InstructionSet>, Error> {
+    Ok(None)
+}
 
 /// Adds the value of a constant tensor to the plan's constants, as codes when it has 8 bits.
 fn constant(graph: &Graph, id: TensorId, constants: &mut Vec<AlignedBytes>) -> Option<Location> {

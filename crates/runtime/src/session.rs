@@ -1,7 +1,11 @@
 //! A session: the memory for running a plan once at a time.
 
-use std::fmt;
-use std::sync::Arc;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+#[cfg(feature = "std")]
 use std::time::{Duration, Instant};
 
 use mobileight_kernels::bytes::{self, AlignedBytes, flip_sign};
@@ -58,7 +62,7 @@ impl Session {
     /// inferences at once a session of one thread each. A run never waits for helpers to start, but before it returns for
     /// those tasks of its own that a busy pool has not come to yet.
     #[cfg(feature = "rayon")]
-    pub fn threads(mut self, threads: std::num::NonZero<usize>) -> Self {
+    pub fn threads(mut self, threads: core::num::NonZero<usize>) -> Self {
         // To wake a helper takes tens of microseconds, in which small networks are done.
         const WORTH_SHARING: u64 = 30_000_000;
         let work = self.plan.layout().total_multiply_adds(self.plan.graph());
@@ -96,6 +100,7 @@ impl Session {
     /// # Errors
     ///
     /// Those of [`run`](Session::run).
+    #[cfg(feature = "std")]
     pub fn run_timed(&mut self, inputs: &[TensorView<'_>]) -> Result<Vec<Duration>, Error> {
         let plan = Arc::clone(&self.plan);
         self.write_inputs(inputs)?;

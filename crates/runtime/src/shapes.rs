@@ -1,5 +1,10 @@
 //! Shape inference: from the shapes of an operator's operands to the shape of its output.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::graph::element_count;
 use crate::{Operator, OperatorKind, Padding};
 

@@ -1,6 +1,8 @@
 //! Parts of a graph as graphs of their own: one layer alone, the rest of a network, an intermediate as an output.
 
-use std::ops::Range;
+use alloc::format;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::{Error, Graph, TensorId};
 

@@ -1,5 +1,7 @@
 //! Tensors at the border of a session: element types, owned data and views.
 
+use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// The type of a tensor's elements.

@@ -169,6 +169,7 @@ fn a_run_is_not_influenced_by_the_one_before() {
     assert_eq!(used.run(&[first.view()]).unwrap(), before);
 }
 
+#[cfg_attr(target_family = "wasm", ignore = "has no threads")]
 #[test]
 fn sessions_of_one_plan_run_side_by_side() {
     let plan = Arc::new(Plan::new(Arc::new(network()), PlanOptions::default()).unwrap());

@@ -4,9 +4,30 @@
 //! type is the proof that the CPU has the instructions: its constructor asks. The portable kernels need none and are the oracle
 //! for all others.
 
+// Without a system to ask, CPUs have what the code is compiled for.
+#[cfg(all(not(feature = "std"), target_arch = "aarch64"))]
+macro_rules! is_aarch64_feature_detected {
+    ($feature:tt) => {
+        cfg!(target_feature = $feature)
+    };
+}
+#[cfg(all(not(feature = "std"), target_arch = "x86_64"))]
+macro_rules! is_x86_feature_detected {
+    ($feature:tt) => {
+        cfg!(target_feature = $feature)
+    };
+}
+
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+pub(crate) mod aarch64;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(crate) mod wasm32;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86_64;
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
@@ -24,15 +45,27 @@ pub enum InstructionSet {
     AvxVnni,
     /// x86-64 with AVX-512 VNNI: dot products of four bytes in 512-bit vectors.
     Avx512Vnni,
+    /// 64-bit ARM: products of bytes, added in pairs.
+    Neon,
+    /// 64-bit ARM with FEAT_DotProd: dot products of four signed bytes.
+    Dotprod,
+    /// 64-bit ARM with FEAT_I8MM: products of unsigned and signed bytes.
+    I8mm,
+    /// WebAssembly compiled with 128-bit vectors.
+    Simd128,
 }
 
 impl InstructionSet {
     /// Every instruction set, the slowest first.
-    pub const ALL: [InstructionSet; 4] = [
+    pub const ALL: [InstructionSet; 8] = [
         InstructionSet::Portable,
         InstructionSet::Avx2,
         InstructionSet::AvxVnni,
         InstructionSet::Avx512Vnni,
+        InstructionSet::Neon,
+        InstructionSet::Dotprod,
+        InstructionSet::I8mm,
+        InstructionSet::Simd128,
     ];
 
     /// The name used on the command line and in reports.
@@ -42,6 +75,10 @@ impl InstructionSet {
             InstructionSet::Avx2 => "avx2",
             InstructionSet::AvxVnni => "avxvnni",
             InstructionSet::Avx512Vnni => "avx512vnni",
+            InstructionSet::Neon => "neon",
+            InstructionSet::Dotprod => "dotprod",
+            InstructionSet::I8mm => "i8mm",
+            InstructionSet::Simd128 => "simd128",
         }
     }
 
@@ -58,7 +95,14 @@ impl InstructionSet {
             }
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512Vnni => x86_64::Avx512Vnni::new().is_some(),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::Neon => aarch64::Neon::<aarch64::Bytes>::new().is_some(),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::Dotprod => aarch64::Neon::<aarch64::Signed>::new().is_some(),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::I8mm => aarch64::Neon::<aarch64::Unsigned>::new().is_some(),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            InstructionSet::Simd128 => true,
             _ => false,
         }
     }
@@ -90,6 +134,14 @@ impl InstructionSet {
             InstructionSet::AvxVnni => on!(x86_64::AvxVnni<x86_64::Evex>),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512Vnni => on!(x86_64::Avx512Vnni),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::Neon => on!(aarch64::Neon<aarch64::Bytes>),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::Dotprod => on!(aarch64::Neon<aarch64::Signed>),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::I8mm => on!(aarch64::Neon<aarch64::Unsigned>),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            InstructionSet::Simd128 => on!(wasm32::Simd128),
             _ => return Err(task),
         }
         Ok(())
@@ -104,6 +156,12 @@ impl InstructionSet {
             InstructionSet::Avx2 | InstructionSet::AvxVnni | InstructionSet::Avx512Vnni => {
                 x86_64::look_up(self, table, input, output)
             }
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            InstructionSet::Neon | InstructionSet::Dotprod | InstructionSet::I8mm => {
+                aarch64::look_up(table, input, output)
+            }
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            InstructionSet::Simd128 => wasm32::look_up(table, input, output),
             _ => {
                 let _ = (table, input, output);
                 0
@@ -172,6 +230,8 @@ pub(crate) unsafe trait Simd: Copy {
     const GROUP: usize;
     /// Vectors that [`store`](Simd::store) takes: the widest panel of output channels.
     const VECTORS: usize;
+    /// The smallest and the largest weight.
+    const WEIGHTS: [i16; 2] = [-128, 127];
     /// A code as the dot product takes it.
     type Code: Code;
     /// A vector of 32-bit integers, or of groups of codes or weights.
@@ -197,6 +257,21 @@ pub(crate) unsafe trait Simd: Copy {
         // SAFETY: the caller's: where they are taken as bytes, they fill a vector.
         unsafe { self.load(address) }
     }
+
+    /// Reads a vector of groups of codes that differ between lanes.
+    ///
+    /// # Safety
+    ///
+    /// As for [`load`](Simd::load).
+    #[inline(always)]
+    unsafe fn load_codes(self, codes: *const Self::Code) -> Self::Integers {
+        // SAFETY: the caller's.
+        unsafe { self.load(codes) }
+    }
+
+    /// Brings the weights of whole vectors, packed as groups beside each other, into the order that [`weights`](Simd::weights) takes.
+    #[inline(always)]
+    fn arrange_weights(_weights: &mut [u8]) {}
 
     /// `LANES` codes as integers.
     ///
@@ -229,6 +304,24 @@ pub(crate) unsafe trait Simd: Copy {
         codes: Self::Integers,
         weights: Self::Integers,
     ) -> Self::Integers;
+
+    /// [`dot`](Simd::dot) for the first groups of each of `P` pixels, broadcast, and for `V` vectors of weights for each group: as many
+    /// groups as the instruction set multiplies better together; gives their number.
+    ///
+    /// # Safety
+    ///
+    /// `groups` groups are readable at `codes` and every `pixel` codes from there on, and weights for each at `weights`.
+    #[inline(always)]
+    unsafe fn dot_many<const P: usize, const V: usize>(
+        self,
+        _sums: &mut [[Self::Integers; V]; P],
+        _codes: *const Self::Code,
+        _pixel: usize,
+        _weights: *const i8,
+        _groups: usize,
+    ) -> usize {
+        0
+    }
 
     /// Sums of lanes; they wrap.
     fn add(self, a: Self::Integers, b: Self::Integers) -> Self::Integers;
@@ -350,7 +443,10 @@ impl Finish {
 
 /// What a dot product takes for a code.
 pub(crate) trait Code: Number + Into<i32> {
-    /// A code as it is.
+    /// Whether it is the code itself.
+    const IS_SAME: bool = false;
+
+    /// A code, or what differs from all codes by the same constant.
     fn from_code(code: u8) -> Self;
 
     /// Converts codes.
@@ -363,9 +459,19 @@ pub(crate) trait Code: Number + Into<i32> {
 }
 
 impl Code for u8 {
+    const IS_SAME: bool = true;
+
     #[inline(always)]
     fn from_code(code: u8) -> Self {
         code
+    }
+}
+
+impl Code for i8 {
+    /// 128 less.
+    #[inline(always)]
+    fn from_code(code: u8) -> Self {
+        (code ^ 0x80) as i8
     }
 }
 

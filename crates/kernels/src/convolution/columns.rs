@@ -9,6 +9,8 @@
 //! Where the stride leaves each column to less than two windows on average, instruction sets whose groups are pairs interleave on the way
 //! into registers instead ([`rows`](super::rows)): that costs them less than storing and loading.
 
+use alloc::vec::Vec;
+
 use super::{Geometry, Weights};
 use crate::arch::{Code, InstructionSet, Simd, Task};
 use crate::bytes::{AlignedBytes, as_bytes, as_bytes_mut, from_bytes_mut};
@@ -179,7 +181,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
         }
     }
     // Weights beyond the instruction's type are the sum of two, of which the second is mostly zero.
-    let [least, most] = [i8::MIN, i8::MAX].map(i16::from);
+    let [least, most] = S::WEIGHTS;
     let halves = |weight: i16| {
         let first = weight.clamp(least, most);
         [first, weight - first]
@@ -236,8 +238,9 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
     }
     let mut weights = AlignedBytes::zeroed(size_of_val(packed.as_slice()));
     weights.copy_from_slice(as_bytes(&packed));
+    S::arrange_weights(&mut weights);
     let requantization = VectorRequantization::new(task.requantization, task.bounds, &lanes);
-    let zero_point = i32::from(task.zero_point);
+    let zero_point: i32 = S::Code::from_code(task.zero_point).into();
     let folded = |&channel: &usize| {
         let weights = task.weights.column(channel, depth);
         let sum = weights.fold(0i32, |sum, weight| sum.wrapping_add(weight.into()));
@@ -493,7 +496,7 @@ impl Columns {
                 for t in 0..T {
                     let codes = starts[t].add(from * S::GROUP);
                     for v in 0..V {
-                        let codes = simd.load(codes.add(v * step));
+                        let codes = simd.load_codes(codes.add(v * step));
                         for row in 0..B {
                             sums[row][v] = simd.dot(sums[row][v], codes, weights[t][row][v]);
                         }
@@ -535,7 +538,7 @@ impl Columns {
                 for tap in taps {
                     let codes = codes.add(tap.start + from * S::GROUP);
                     for v in 0..V {
-                        let codes = simd.load(codes.add(v * step));
+                        let codes = simd.load_codes(codes.add(v * step));
                         for (row, sums) in sums.iter_mut().enumerate() {
                             let weights = simd.weights(weights.add((row * V + v) * step));
                             sums[v] = simd.dot(sums[v], codes, weights);

@@ -1,5 +1,8 @@
 //! Convolution over all input channels, as products of gathered patches and weight rows.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use super::tiles::Tiles;
 use super::{Geometry, Weights, accumulator_bounds, check_part, check_scratch, length, magnitudes};
 use crate::bytes;

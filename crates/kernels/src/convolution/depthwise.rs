@@ -1,5 +1,8 @@
 //! Convolution of each channel by itself.
 
+use alloc::format;
+use alloc::vec::Vec;
+
 use super::columns::Columns;
 use super::{Geometry, Weights, accumulator_bounds, check_part, check_scratch, length, magnitudes};
 use crate::error::check_length;

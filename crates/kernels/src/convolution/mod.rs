@@ -3,6 +3,9 @@
 //! All arithmetic is on differences of values and their zero points, of 9 bits for either element type: their products are exact, and
 //! padding is zero.
 
+use alloc::format;
+use alloc::vec::Vec;
+
 mod columns;
 mod dense;
 mod depthwise;

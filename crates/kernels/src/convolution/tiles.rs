@@ -7,7 +7,8 @@
 //! rarely not zero: what of it is not, is one more group of weights at the end. Where that is too often, all weights are moved into the
 //! type by a constant, which then multiplies the sum of the codes under the window.
 
-use std::collections::BTreeSet;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use super::{Geometry, Weights};
 use crate::arch::{Code, InstructionSet, Simd, Task};
@@ -188,23 +189,27 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
 
     let widest = S::LANES * S::VECTORS;
     let panels = g.output_channels.div_ceil(widest);
-    let [least, most] = [i8::MIN, i8::MAX].map(i16::from);
+    let [least, most] = S::WEIGHTS;
     let (smallest, largest) = task.weights.extremes();
-    let is_whole = smallest >= least && largest <= most;
-    let excess = |weight: i16| weight - weight.clamp(least, most);
+    let is_as_is = smallest >= least && largest <= most;
+    let clamp = |weight: i16| weight.clamp(least, most);
+    let excess = |weight: i16| weight - clamp(weight);
     // Groups of weights beyond the type, of all panels at most this many: as counted, they may be fewer.
-    let beyond = |weights: Weights<'_>| weights.count_beyond(least, most);
-    let is_split = is_whole
+    let is_split = is_as_is
         || (excess(smallest) >= least
             && excess(largest) <= most
-            && beyond(task.weights) <= (groups * panels).div_ceil(8));
+            && task.weights.count_beyond(least, most) <= (groups * panels).div_ceil(8));
     // Else as little as possible is taken off.
     let offset = match (is_split, largest > most) {
         (true, _) => 0,
         (false, true) => largest - most,
         (false, false) => smallest - least,
     };
-    if !is_split && smallest - offset < least {
+    // A type without -128 may not hold all of them even so: the last are split.
+    let part = |weight: i16| clamp(weight - offset);
+    let excess = |weight: i16| excess(weight - offset);
+    let is_whole = excess(smallest) == 0 && excess(largest) == 0;
+    if excess(smallest) < least || excess(largest) > most {
         return None;
     }
 
@@ -216,10 +221,10 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
         let channels = (g.output_channels - channel).min(widest);
         let vectors = channels.div_ceil(S::LANES);
         let first_extra = extras.len();
-        if is_split && !is_whole {
+        if !is_whole {
             let mut places = BTreeSet::new();
             for row in task.weights.rows(taps).skip(channel).take(channels) {
-                if beyond(row) > 0 {
+                if row.count_beyond(least + offset, most + offset) > 0 {
                     let weights = row.differences().enumerate();
                     places.extend(weights.filter(|&(_, w)| excess(w) != 0).map(|(at, _)| at));
                 }
@@ -264,15 +269,12 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
     for panel in &panels {
         let own = panel.channel * taps..(panel.channel + panel.channels) * taps;
         let own = task.weights.part(own);
-        let bytes = match own.as_int8() {
+        let bytes = match own.as_int8().filter(|_| is_as_is) {
+            // By far the most: nothing is to be computed.
             Some(bytes) => bytes,
             None => {
-                let part = |weight: i16| match is_split {
-                    true => weight.clamp(least, most) as u8,
-                    false => (weight - offset) as u8,
-                };
                 converted.clear();
-                converted.extend(own.differences().map(part));
+                converted.extend(own.differences().map(|weight| part(weight) as u8));
                 &converted
             }
         };
@@ -290,15 +292,17 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
         let rows = own.rows(taps);
         for (extra, group) in extras[panel.extras.clone()].iter().zip(groups) {
             for (row, lane) in rows.clone().zip(group.chunks_exact_mut(S::GROUP)) {
-                let weights = row.part(extra.taps.clone()).differences();
-                lane.iter_mut()
-                    .zip(weights)
-                    .for_each(|(lane, weight)| *lane = excess(weight) as u8);
+                for (lane, weight) in
+                    lane.iter_mut().zip(row.part(extra.taps.clone()).differences())
+                {
+                    *lane = excess(weight) as u8;
+                }
             }
         }
     }
+    S::arrange_weights(&mut weights);
     let requantization = VectorRequantization::new(task.requantization, task.bounds, &lanes);
-    let zero_point = i32::from(task.zero_point);
+    let zero_point: i32 = S::Code::from_code(task.zero_point).into();
     let folded = |lane: &Option<usize>| {
         lane.map_or(0, |channel| {
             let weights = task.weights.part(channel * taps..(channel + 1) * taps).differences();
@@ -310,7 +314,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Tiles> {
     let bias = lanes.iter().map(folded).collect();
 
     let code_bytes = size_of::<S::Code>();
-    let is_direct = g.is_pointwise() && code_bytes == 1 && depth.is_multiple_of(S::GROUP);
+    let is_direct = g.is_pointwise() && S::Code::IS_SAME && depth.is_multiple_of(S::GROUP);
     // A multiple of all tiles' heights.
     let strip = (STRIP_BYTES / (depth * g.stride[1] * g.filter[0] * code_bytes)).max(48) / 48 * 48;
     let strip = strip.min(g.output[1]);
@@ -553,7 +557,10 @@ impl Tiles {
             let first = strip.codes.add(pixel * strip.pixel);
             for run in &self.runs {
                 let mut codes = first.add(run.tap_y * strip.row + run.start);
-                for _ in 0..run.groups {
+                let done = simd.dot_many(&mut sums, codes, strip.pixel, weights, run.groups);
+                weights = weights.add(done * V * S::LANES * S::GROUP);
+                codes = codes.add(done * S::GROUP);
+                for _ in done..run.groups {
                     multiply::<S, P, V>(simd, &mut sums, codes, strip.pixel, weights);
                     weights = weights.add(V * S::LANES * S::GROUP);
                     codes = codes.add(S::GROUP);

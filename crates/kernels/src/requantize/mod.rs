@@ -3,6 +3,11 @@
 //! Both [`Numerics`] multiply the accumulator by a real factor, round, add the zero point and clamp; they differ in
 //! how they multiply and round. A kernel takes the choice as a type parameter, so that its inner loop is written once.
 
+use alloc::format;
+use alloc::vec::Vec;
+
+#[cfg(not(feature = "std"))]
+use crate::math::Math;
 use crate::{Error, Numerics};
 
 pub(crate) mod vector;
@@ -46,10 +51,15 @@ pub fn frexp(value: f64) -> (f64, i32) {
     const EXPONENT: u64 = 0x7ff << 52;
     // Subnormal numbers have no exponent of their own: scale them up first.
     let (value, bias) =
-        if value < f64::MIN_POSITIVE { (value * 2f64.powi(64), -64) } else { (value, 0) };
+        if value < f64::MIN_POSITIVE { (value * power_of_two(64), -64) } else { (value, 0) };
     let bits = value.to_bits();
     let exponent = ((bits & EXPONENT) >> 52) as i32 - 1022;
     (f64::from_bits(bits & !EXPONENT | 1022 << 52), exponent + bias)
+}
+
+/// Exactly `2^exponent`, for exponents of normal numbers.
+pub(crate) fn power_of_two(exponent: i32) -> f64 {
+    f64::from_bits(((1023 + exponent) as u64) << 52)
 }
 
 /// gemmlowp's `SaturatingRoundingDoublingHighMul`: `a * b / 2^31`, rounded to nearest with ties up, saturated.

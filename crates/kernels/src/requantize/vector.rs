@@ -1,5 +1,7 @@
 //! Requantization of vectors of accumulators.
 
+use alloc::vec::Vec;
+
 use super::{Arithmetic, Requantization, Requantize, with_arithmetic};
 use crate::arch::{BIAS, Finish, Simd};
 

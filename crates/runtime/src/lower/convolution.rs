@@ -1,5 +1,9 @@
 //! CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED.
 
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use mobileight_kernels::convolution::{
     self as kernels, Convolution, DepthwiseConvolution, Geometry,
 };

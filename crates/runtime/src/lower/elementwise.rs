@@ -1,5 +1,7 @@
 //! Operators on each element or row: ADD, SUB, MUL, tables, QUANTIZE, DEQUANTIZE, SOFTMAX.
 
+use alloc::format;
+
 use mobileight_kernels::binary::{Addition, BinaryQuantization, Broadcast, Multiplication};
 use mobileight_kernels::quantize::{dequantize as dequantize_codes, quantize as quantize_reals};
 use mobileight_kernels::softmax::Softmax;

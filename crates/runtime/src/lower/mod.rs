@@ -3,6 +3,13 @@
 //! One file per operator family. Each function here checks everything that [`Graph::new`](crate::Graph::new) and shape
 //! inference left open: element types, quantization, shapes of constants.
 
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+
 mod convolution;
 mod elementwise;
 mod shape;
@@ -16,6 +23,8 @@ use crate::{
     Activation, ElementType, Error, Graph, GraphTensor, Missing, Operator, OperatorKind,
     Quantization, TensorId,
 };
+#[cfg(not(feature = "std"))]
+use mobileight_kernels::math::Math;
 
 /// A prepared kernel call.
 pub(crate) struct Step {

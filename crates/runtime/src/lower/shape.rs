@@ -1,5 +1,8 @@
 //! Operators that move or search elements: PAD, CONCATENATION, ARG_MAX.
 
+use alloc::format;
+use alloc::vec::Vec;
+
 use mobileight_kernels::bytes;
 use mobileight_kernels::concatenation::{Part, concatenate};
 use mobileight_kernels::pad::Pad;
