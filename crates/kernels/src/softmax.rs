@@ -199,12 +199,13 @@ mod tests {
 
     #[test]
     fn fixed_point_functions_are_close_to_real_ones() {
-        for value in (-(31 << 26)..=0).step_by(999_983) {
+        let step = if cfg!(miri) { 99_999_989 } else { 999_983 };
+        for value in (-(31 << 26)..=0).step_by(step) {
             let exact = (f64::from(value) / f64::from(1 << 26)).exp();
             let found = f64::from(exponential_of_negative(value)) / 2f64.powi(31);
             assert!((found - exact).abs() < 1e-6, "{value}: {found}, {exact}");
         }
-        for x in (0..i32::MAX).step_by(999_983) {
+        for x in (0..i32::MAX).step_by(step) {
             let exact = 1.0 / (1.0 + f64::from(x) / 2f64.powi(31));
             let found = f64::from(reciprocal_of_one_plus(x)) / 2f64.powi(31);
             assert!((found - exact).abs() < 1e-6, "{x}: {found}, {exact}");
