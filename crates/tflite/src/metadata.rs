@@ -62,11 +62,8 @@ fn normalization(tensor: Table<'_>) -> Option<Normalization> {
         .table(field::UNIT_OPTIONS)?;
     let mean = options.floats(field::NORMALIZATION_MEAN)?;
     let standard_deviation = options.floats(field::NORMALIZATION_DEVIATION)?;
-    let sound = !mean.is_empty()
-        && mean.len() == standard_deviation.len()
-        && mean.iter().all(|value| value.is_finite())
-        && standard_deviation.iter().all(|value| value.is_finite() && *value != 0.0);
-    sound.then_some(Normalization { mean, standard_deviation })
+    let normalization = Normalization { mean, standard_deviation };
+    normalization.check().is_ok().then_some(normalization)
 }
 
 /// The file of labels that is for no particular language, else the first.
