@@ -126,6 +126,18 @@ pub struct Metadata {
     pub normalization: Option<Normalization>,
 }
 
+impl Metadata {
+    /// The labels of a text: one a line, without the spaces around; a byte order mark and blank lines at the end do not count.
+    ///
+    /// ```
+    /// assert_eq!(mobileight_runtime::Metadata::parse_labels("cat \r\n\ndog\n\n"), ["cat", "", "dog"]);
+    /// ```
+    pub fn parse_labels(text: &str) -> Vec<String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end();
+        text.lines().map(|line| line.trim().into()).collect()
+    }
+}
+
 /// `real value = (pixel - mean) / standard_deviation`, one entry for all channels or one for each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalization {
@@ -239,6 +251,15 @@ impl Graph {
     /// What the file says about itself.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// The same graph that says something else about itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidGraph`] for a normalization that cannot be.
+    pub fn with_metadata(self, metadata: Metadata) -> Result<Graph, Error> {
+        Graph::new(self.tensors, self.operators, self.inputs, self.outputs, metadata)
     }
 
     /// The first tensor of a name.

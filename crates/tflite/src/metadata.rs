@@ -87,9 +87,8 @@ fn labels(file: &[u8], name: &str) -> Option<Vec<String>> {
     if bytes.len() as u64 > MAXIMUM_LABELS {
         return None;
     }
-    let text = String::from_utf8(bytes).ok()?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end();
-    (!text.is_empty()).then(|| text.lines().map(|line| line.trim().into()).collect())
+    let labels = Metadata::parse_labels(&String::from_utf8(bytes).ok()?);
+    (!labels.is_empty()).then_some(labels)
 }
 
 /// A table of a flatbuffer, read with every offset checked.
