@@ -1,7 +1,6 @@
 //! The images of a comparison and their right classes.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
@@ -133,6 +132,8 @@ pub(crate) fn spread(length: usize, count: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     struct Folder(PathBuf);
