@@ -19,7 +19,7 @@ use crate::{Outcome, text};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The .tflite file
+    /// The model: a .tflite or .mb8 file
     model: PathBuf,
 
     /// Timed runs

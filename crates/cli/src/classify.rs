@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use mobileight::comparison::image_files;
 use mobileight::preprocess::decode_file;
-use mobileight::{Classifier, Labels, Prediction};
+use mobileight::{Classifier, Labels, Prediction, image_files};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -16,7 +15,7 @@ use crate::arguments::{self, Computation, RecipeArguments};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The .tflite file
+    /// The model: a .tflite or .mb8 file
     model: PathBuf,
 
     /// Photos, or folders of photos
@@ -52,6 +51,7 @@ pub struct Arguments {
     json: bool,
 
     /// Computes in FP32, with a quantized model's own weights dequantized. Float models always run so
+    #[cfg(feature = "tract")]
     #[arg(long)]
     fp32: bool,
 
@@ -110,6 +110,7 @@ fn build(arguments: &Arguments) -> Result<Classifier> {
             .plan_options(arguments.computation.options())?
             .recipe(arguments.recipe.recipe())?
             .top_k(arguments.top);
+        #[cfg(feature = "tract")]
         if arguments.fp32 {
             classifier = classifier.fp32()?;
         }

@@ -16,11 +16,11 @@ use crate::{Outcome, text};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The quantized .tflite file
+    /// The quantized .tflite or .mb8 file
     pub int8: PathBuf,
 
-    /// The float .tflite file it was converted from; its own weights in FP32 are the reference without one
-    #[arg(long, value_name = "FLOAT.tflite")]
+    /// The float file it was converted from; its own weights in FP32 are the reference without one
+    #[arg(long, value_name = "FLOAT")]
     pub float: Option<PathBuf>,
 
     /// Folder of images

@@ -17,7 +17,7 @@ use crate::{Outcome, text};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The .tflite file
+    /// The model: a .tflite or .mb8 file
     model: PathBuf,
 
     /// Another one to put beside it, such as the float file it was converted from

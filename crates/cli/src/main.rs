@@ -3,12 +3,18 @@
 mod arguments;
 mod bench;
 mod classify;
+#[cfg(feature = "tract")]
 mod compare;
+#[cfg(feature = "tract")]
+mod compile;
+#[cfg(feature = "tract")]
 mod demo;
 mod inspect;
 mod npy;
 mod preprocess;
+#[cfg(feature = "tract")]
 mod progress;
+#[cfg(feature = "tract")]
 mod pull;
 mod run;
 mod text;
@@ -24,6 +30,12 @@ use clap::{Parser, Subcommand};
 /// (--max-drop) not met.
 #[derive(Parser)]
 #[command(name = "mobileight", version)]
+#[cfg_attr(
+    not(feature = "tract"),
+    command(
+        after_help = "This is the small build: it runs compiled models (.mb8). The full one makes them of .tflite files:\n  mobileight compile MODEL.tflite -o model.mb8"
+    )
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,12 +52,18 @@ enum Command {
     /// Turns a photo into a model's input tensor
     Preprocess(preprocess::Arguments),
     /// Says what quantization cost, where, and whether it is noise: an INT8 model against FP32 on images
+    #[cfg(feature = "tract")]
     Compare(compare::Arguments),
     /// Compares the models that ship with their float original: needs no file and no network
+    #[cfg(feature = "tract")]
     Demo(demo::Arguments),
     /// Measures how long a model takes
     Bench(bench::Arguments),
+    /// Makes an .mb8 file of a .tflite file: one that builds without tract and without a C compiler run too
+    #[cfg(feature = "tract")]
+    Compile(compile::Arguments),
     /// Fetches well-known published models, verified by SHA-256
+    #[cfg(feature = "tract")]
     Pull(pull::Arguments),
 }
 
@@ -55,6 +73,7 @@ enum Outcome {
     /// Some of the work failed; each failure was reported where it happened.
     Partial,
     /// A condition (`--max-drop`) is not met.
+    #[cfg(feature = "tract")]
     GateFailed,
 }
 
@@ -66,9 +85,14 @@ fn main() -> ExitCode {
         Command::Classify(arguments) => classify::main(&arguments, &mut out),
         Command::Run(arguments) => run::main(&arguments),
         Command::Preprocess(arguments) => preprocess::main(&arguments, &mut out),
+        #[cfg(feature = "tract")]
         Command::Compare(arguments) => compare::main(&arguments, &mut out),
+        #[cfg(feature = "tract")]
         Command::Demo(arguments) => demo::main(&arguments, &mut out),
         Command::Bench(arguments) => bench::main(&arguments, &mut out),
+        #[cfg(feature = "tract")]
+        Command::Compile(arguments) => compile::main(&arguments, &mut out),
+        #[cfg(feature = "tract")]
         Command::Pull(arguments) => pull::main(&arguments, &mut out),
     };
     let result = result.and_then(|outcome| {
@@ -78,6 +102,7 @@ fn main() -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => ExitCode::FAILURE,
+        #[cfg(feature = "tract")]
         Ok(Outcome::GateFailed) => ExitCode::from(3),
         // The reader has seen enough, as in `mobileight inspect ... | head -1`.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,

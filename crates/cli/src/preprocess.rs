@@ -12,7 +12,7 @@ use crate::{Outcome, npy, text};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The .tflite file whose input is made
+    /// The model whose input is made: a .tflite or .mb8 file
     model: PathBuf,
 
     /// The photo

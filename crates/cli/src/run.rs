@@ -2,20 +2,22 @@
 
 use std::fs;
 use std::path::PathBuf;
+#[cfg(feature = "tract")]
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+#[cfg(feature = "tract")]
 use mobileight::reference::{Reference, ReferenceOptions};
 use mobileight::runtime::TensorId;
-use mobileight::{Model, Session, Tensor, TensorView};
+use mobileight::{Model, PlanOptions, Session, Tensor, TensorView};
 
 use crate::arguments::{self, Computation};
 use crate::{Outcome, npy, text};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The .tflite file
+    /// The model: a .tflite or .mb8 file
     model: PathBuf,
 
     /// The input tensor; once for each input of the model
@@ -32,6 +34,7 @@ pub struct Arguments {
 
     /// Computes in FP32, with a quantized model's own weights dequantized; inputs and outputs are real values then. Float models
     /// always run so
+    #[cfg(feature = "tract")]
     #[arg(long)]
     fp32: bool,
 
@@ -62,27 +65,16 @@ pub fn main(arguments: &Arguments) -> Result<Outcome> {
         )
     };
     let views: Vec<_> = inputs.iter().map(Tensor::view).collect();
-    let computed: Computed = if arguments.fp32 || model.graph().is_float() {
-        let options = ReferenceOptions::default()
-            .input_shapes(shapes)
-            .keep_intermediates(keep)
-            .memory_limit(options.memory_limit);
-        let reference = Reference::new(Arc::clone(model.graph()), options);
-        let reference = reference.with_context(shapes_taken)?;
-        if keep {
-            let tensors = reference.run_all(&views)?;
-            let owned = |id| tensors.get(id).map(|view: TensorView<'_>| view.to_owned());
-            Computed { output: tensors.outputs()[0].clone(), tensors: each_output(&model, owned) }
-        } else {
-            Computed { output: reference.run(&views)?.swap_remove(0), tensors: Vec::new() }
-        }
+    let options = options.keep_intermediates(keep).input_shapes(shapes);
+    #[cfg(feature = "tract")]
+    let computed = if arguments.fp32 || model.graph().is_float() {
+        compute_fp32(&model, &options, &views, shapes_taken)?
     } else {
-        let options = options.keep_intermediates(keep).input_shapes(shapes);
-        let mut session = Session::new(model.plan(options).with_context(shapes_taken)?);
-        let output = session.run(&views)?[0].clone();
-        let owned = |id| session.tensor(id).ok();
-        Computed { output, tensors: if keep { each_output(&model, owned) } else { Vec::new() } }
+        compute(&model, options, &views, shapes_taken)?
     };
+    // Float models are refused by the plan.
+    #[cfg(not(feature = "tract"))]
+    let computed = compute(&model, options, &views, shapes_taken)?;
     if let Some(path) = &arguments.output {
         npy::write(path, &computed.output)?;
     }
@@ -100,6 +92,41 @@ pub fn main(arguments: &Arguments) -> Result<Outcome> {
 struct Computed {
     output: Tensor,
     tensors: Vec<(TensorId, Tensor)>,
+}
+
+fn compute(
+    model: &Model,
+    options: PlanOptions,
+    inputs: &[TensorView<'_>],
+    context: impl Fn() -> String,
+) -> Result<Computed> {
+    let keep = options.keep_intermediates;
+    let mut session = Session::new(model.plan(options).with_context(context)?);
+    let output = session.run(inputs)?[0].clone();
+    let owned = |id| session.tensor(id).ok();
+    Ok(Computed { output, tensors: if keep { each_output(model, owned) } else { Vec::new() } })
+}
+
+#[cfg(feature = "tract")]
+fn compute_fp32(
+    model: &Model,
+    options: &PlanOptions,
+    inputs: &[TensorView<'_>],
+    context: impl Fn() -> String,
+) -> Result<Computed> {
+    let keep = options.keep_intermediates;
+    let options = ReferenceOptions::default()
+        .input_shapes(options.input_shapes.clone())
+        .keep_intermediates(keep)
+        .memory_limit(options.memory_limit);
+    let reference = Reference::new(Arc::clone(model.graph()), options).with_context(context)?;
+    if keep {
+        let tensors = reference.run_all(inputs)?;
+        let owned = |id| tensors.get(id).map(|view: TensorView<'_>| view.to_owned());
+        Ok(Computed { output: tensors.outputs()[0].clone(), tensors: each_output(model, owned) })
+    } else {
+        Ok(Computed { output: reference.run(inputs)?.swap_remove(0), tensors: Vec::new() })
+    }
 }
 
 /// The outputs of all operators that compute something during the run.

@@ -1,96 +1,16 @@
 //! The binary as people use it: what it prints, what it refuses, how it exits.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
-use image::{DynamicImage, RgbImage};
+use std::path::Path;
+use std::process::Command;
 
-/// A folder of its own for each test, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("mobileight-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().into()
-    }
-
-    /// Writes a picture of a smooth gradient.
-    fn picture(&self, name: &str, width: u32, height: u32) -> String {
-        let color = |x, y| image::Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, 90]);
-        let path = self.path(name);
-        DynamicImage::ImageRgb8(RgbImage::from_fn(width, height, color)).save(&path).unwrap();
-        path
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> String {
-        std::fs::write(self.path(name), bytes).unwrap();
-        self.path(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mobileight")).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Runs, expects success, gives what was printed.
-fn succeed(arguments: &[&str]) -> String {
-    let output = run(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
-    text(&output.stdout)
-}
-
-/// Runs, expects an exit code and a message with all these parts and no trace of a panic.
-fn fail(code: i32, arguments: &[&str], parts: &[&str]) -> String {
-    let output = run(arguments);
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
-    assert!(!message.contains("panicked"), "{message}");
-    for part in parts {
-        assert!(message.contains(part), "{arguments:?}: `{part}` is not in: {message}");
-    }
-    message
-}
-
-fn json(text: &str) -> serde_json::Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
+use common::{Folder, fail, json, run, shared, succeed, text};
 
 /// One of the small models of our own.
 fn operator(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/operators");
     folder.join(name).to_str().unwrap().into()
-}
-
-/// A file of the shared test data; `None`, said aloud, where there is none.
-fn shared(name: &str) -> Option<String> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let root = std::env::var_os("MOBILEIGHT_TEST_DATA").map_or_else(default, PathBuf::from);
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path.to_str().unwrap().into());
-    }
-    let is_required = std::env::var_os("MOBILEIGHT_REQUIRE_TEST_DATA").is_some();
-    assert!(!is_required, "{} is required and not there", path.display());
-    println!(
-        "skipped: {} is not there; name the test data in MOBILEIGHT_TEST_DATA",
-        path.display()
-    );
-    None
 }
 
 #[test]

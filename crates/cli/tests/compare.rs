@@ -1,9 +1,12 @@
 //! `mobileight compare` with the real binary.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use common::shared;
 use serde_json::Value;
 
 /// A folder of its own for a test; gone when the test is over.
@@ -39,22 +42,6 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-fn shared(name: &str) -> Option<String> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let root = std::env::var_os("MOBILEIGHT_TEST_DATA").map_or_else(default, PathBuf::from);
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path.to_str().unwrap().into());
-    }
-    let is_required = std::env::var_os("MOBILEIGHT_REQUIRE_TEST_DATA").is_some();
-    assert!(!is_required, "{} is required and not there", path.display());
-    println!(
-        "skipped: {} is not there; name the test data in MOBILEIGHT_TEST_DATA",
-        path.display()
-    );
-    None
 }
 
 fn model(name: &str) -> Option<String> {

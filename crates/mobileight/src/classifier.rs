@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::DynamicImage;
 use mobileight_preprocess::Recipe;
-use mobileight_runtime::{ElementType, Numerics, PlanOptions};
+use mobileight_runtime::{ElementType, ModelBytes, Numerics, PlanOptions};
 use rayon::prelude::*;
 
 use crate::{Error, Labels, Model, Pipeline};
@@ -20,7 +20,7 @@ pub struct Prediction {
     pub score: f32,
 }
 
-/// Classifies images: quantized models on the INT8 kernels, float models on the FP32 reference. Share it between threads: all methods that run take `&self`.
+/// Classifies images: quantized models on the INT8 kernels, float models on the FP32 reference (feature `tract`). Share it between threads: all methods that run take `&self`.
 #[derive(Debug)]
 pub struct Classifier {
     pipeline: Pipeline,
@@ -31,7 +31,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Opens a `.tflite` file. Labels come from its metadata where it has them, else they are the class indices.
+    /// Opens a `.tflite` or `.mb8` file. Labels come from its metadata where it has them, else they are the class indices.
     ///
     /// # Errors
     ///
@@ -40,12 +40,12 @@ impl Classifier {
         Classifier::new(Model::open(path)?)
     }
 
-    /// Reads the bytes of a `.tflite` file.
+    /// Reads the bytes of a model file; see [`Model::from_bytes`].
     ///
     /// # Errors
     ///
     /// As [`open`](Classifier::open).
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
+    pub fn from_bytes(bytes: impl Into<ModelBytes>) -> Result<Self, Error> {
         Classifier::new(Model::from_bytes(bytes)?)
     }
 
@@ -78,6 +78,7 @@ impl Classifier {
     /// # Errors
     ///
     /// When the graph cannot be computed so.
+    #[cfg(feature = "tract")]
     pub fn fp32(mut self) -> Result<Self, Error> {
         self.pipeline = self.pipeline.fp32()?;
         Ok(self)

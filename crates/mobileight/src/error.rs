@@ -6,16 +6,40 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file could not be read as a model.
+    /// A model file could not be read, or is nothing that could be a model.
+    #[error("{}: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said, or what is wrong with the file.
+        reason: String,
+    },
+    /// A model file was read, but its content was refused.
+    #[error("{}: {error}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its content.
+        error: Box<Error>,
+    },
+    /// The bytes are a `.tflite` file, and the program is built without the feature `tract`.
+    #[error(
+        "this is a .tflite file, and this program is built without tract and reads compiled models (.mb8); compile it once with the full build: mobileight compile MODEL.tflite -o model.mb8"
+    )]
+    NeedsTract,
+    /// The bytes are no `.tflite` file that can be used.
+    #[cfg(feature = "tract")]
     #[error(transparent)]
     Load(#[from] mobileight_tflite::Error),
-    /// The graph could not be planned or run.
+    /// A compiled model could not be read, or the graph not be planned or run.
     #[error(transparent)]
     Run(#[from] mobileight_runtime::Error),
     /// The FP32 reference could not be built or run.
+    #[cfg(feature = "tract")]
     #[error(transparent)]
     Reference(#[from] mobileight_reference::Error),
     /// Figures could not be computed or a report not be written.
+    #[cfg(feature = "tract")]
     #[error(transparent)]
     Compare(#[from] mobileight_compare::Error),
     /// The image could not be decoded or prepared.

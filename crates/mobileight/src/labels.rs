@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use mobileight_runtime::Metadata;
+
 use crate::Error;
 
 /// Names of a model's classes, in order of their index.
@@ -31,11 +33,11 @@ impl Labels {
         let text = String::from_utf8(bytes).map_err(|error| {
             fail(format!("is not UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
         })?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end();
-        if text.is_empty() {
+        let labels = Metadata::parse_labels(&text);
+        if labels.is_empty() {
             return Err(fail("is empty; one label a line is expected".into()));
         }
-        Ok(Labels::new(text.lines().map(str::trim)))
+        Ok(Labels(labels))
     }
 
     /// Number of labels.

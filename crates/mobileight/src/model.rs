@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mobileight_preprocess::InputContract;
-use mobileight_runtime::{Graph, Plan, PlanOptions, Session};
+use mobileight_runtime::{Graph, ModelBytes, Plan, PlanOptions, Session, compiled};
 
 use crate::Error;
 
@@ -15,22 +15,32 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens a `.tflite` file.
+    /// Opens a `.tflite` file (with the feature `tract`) or a compiled model, `.mb8`; the content says which it is.
     ///
     /// # Errors
     ///
-    /// [`Error::Load`] says what is wrong with the file, down to the operator and tensor.
+    /// [`Error::Unreadable`]; [`Error::InFile`] says what is wrong with the content, down to the operator and tensor.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Ok(Model { graph: Arc::new(mobileight_tflite::read_file(path.as_ref())?) })
+        let path = path.as_ref();
+        let bytes = mobileight_files::read(path, ModelBytes::MAXIMUM_FILE, "model")
+            .map_err(|error| Error::Unreadable { path: path.into(), reason: error.to_string() })?;
+        Model::from_bytes(bytes)
+            .map_err(|error| Error::InFile { path: path.into(), error: Box::new(error) })
     }
 
-    /// Reads the bytes of a `.tflite` file.
+    /// Reads the bytes of a `.tflite` file (with the feature `tract`) or of a compiled model: owned ones, or a part of the program by
+    /// `include_bytes!`.
     ///
     /// # Errors
     ///
-    /// As [`open`](Model::open).
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
-        Ok(Model { graph: Arc::new(mobileight_tflite::read(bytes)?) })
+    /// `Load` for a `.tflite` file, [`Error::NeedsTract`] for one without the feature, [`Error::Run`] for a compiled model.
+    pub fn from_bytes(bytes: impl Into<ModelBytes>) -> Result<Self, Error> {
+        let bytes = bytes.into();
+        let graph = match compiled::is_compiled(&bytes) {
+            true => compiled::read(bytes)?,
+            false => read_tflite(bytes)?,
+        };
+        Ok(Model { graph: Arc::new(graph) })
     }
 
     /// A model of a graph that was made or changed in the program.
@@ -68,5 +78,18 @@ impl Model {
     /// As [`plan`](Model::plan).
     pub fn session(&self) -> Result<Session, Error> {
         Ok(Session::new(self.plan(PlanOptions::default())?))
+    }
+}
+
+#[cfg(feature = "tract")]
+fn read_tflite(bytes: ModelBytes) -> Result<Graph, Error> {
+    Ok(mobileight_tflite::read(bytes)?)
+}
+
+#[cfg(not(feature = "tract"))]
+fn read_tflite(bytes: ModelBytes) -> Result<Graph, Error> {
+    match bytes.get(4..8) {
+        Some(b"TFL3") => Err(Error::NeedsTract),
+        _ => Ok(compiled::read(bytes)?),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use image::DynamicImage;
 use mobileight_preprocess::{InputContract, Preprocessor, Recipe};
+#[cfg(feature = "tract")]
 use mobileight_reference::{Reference, ReferenceOptions};
 use mobileight_runtime::{Numerics, Plan, PlanOptions, Session, Tensor, TensorId};
 
@@ -23,32 +24,47 @@ pub struct Pipeline {
 /// What computes: our INT8 kernels, or the FP32 reference for float models and where it is asked for.
 #[derive(Debug)]
 enum Engine {
-    Int8 { plan: Arc<Plan>, idle: Mutex<Vec<Session>> },
+    Int8 {
+        plan: Arc<Plan>,
+        idle: Mutex<Vec<Session>>,
+    },
+    #[cfg(feature = "tract")]
     Fp32(Box<Reference>),
 }
 
 impl Engine {
     fn new(model: &Model, options: &PlanOptions, fp32: bool) -> Result<Self, Error> {
         if fp32 || model.graph().is_float() {
-            let options = ReferenceOptions::default()
-                .input_shapes(options.input_shapes.clone())
-                .memory_limit(options.memory_limit);
-            let reference = Reference::new(Arc::clone(model.graph()), options)?;
-            return Ok(Engine::Fp32(Box::new(reference)));
+            return Engine::fp32(model, options);
         }
         Ok(Engine::Int8 { plan: model.plan(options.clone())?, idle: Mutex::default() })
+    }
+
+    #[cfg(feature = "tract")]
+    fn fp32(model: &Model, options: &PlanOptions) -> Result<Self, Error> {
+        let options = ReferenceOptions::default()
+            .input_shapes(options.input_shapes.clone())
+            .memory_limit(options.memory_limit);
+        let reference = Reference::new(Arc::clone(model.graph()), options)?;
+        Ok(Engine::Fp32(Box::new(reference)))
+    }
+
+    #[cfg(not(feature = "tract"))]
+    fn fp32(_: &Model, _: &PlanOptions) -> Result<Self, Error> {
+        Err(mobileight_runtime::Error::FloatModel.into())
     }
 
     fn shape(&self, id: TensorId) -> Option<&[usize]> {
         match self {
             Engine::Int8 { plan, .. } => plan.shape(id),
+            #[cfg(feature = "tract")]
             Engine::Fp32(reference) => reference.shape(id),
         }
     }
 }
 
 impl Pipeline {
-    /// Opens a `.tflite` file.
+    /// Opens a `.tflite` or `.mb8` file.
     ///
     /// # Errors
     ///
@@ -58,7 +74,7 @@ impl Pipeline {
     }
 
     /// A pipeline of an opened model, with the default recipe and [`PlanOptions`]: quantized models on the INT8 kernels, float
-    /// models on the FP32 reference.
+    /// models on the FP32 reference (feature `tract`).
     ///
     /// # Errors
     ///
@@ -77,7 +93,7 @@ impl Pipeline {
         let input = model.graph().inputs()[0];
         let shape = engine.shape(input).unwrap_or_default();
         let mut contract = model.input_contract()?.with_shape(shape)?;
-        if matches!(engine, Engine::Fp32(_)) {
+        if !matches!(engine, Engine::Int8 { .. }) {
             contract = contract.in_real_values();
         }
         let preprocessor = Preprocessor::new(contract, recipe)?;
@@ -89,6 +105,7 @@ impl Pipeline {
     /// # Errors
     ///
     /// When the graph cannot be computed so.
+    #[cfg(feature = "tract")]
     pub fn fp32(self) -> Result<Self, Error> {
         let recipe = self.preprocessor.recipe().clone();
         Pipeline::build(self.model, self.options, recipe, true)
@@ -140,13 +157,14 @@ impl Pipeline {
     pub fn plan(&self) -> Option<&Arc<Plan>> {
         match &self.engine {
             Engine::Int8 { plan, .. } => Some(plan),
+            #[cfg(feature = "tract")]
             Engine::Fp32(_) => None,
         }
     }
 
     /// Whether the FP32 reference computes.
     pub fn is_fp32(&self) -> bool {
-        matches!(self.engine, Engine::Fp32(_))
+        self.plan().is_none()
     }
 
     /// The shape of a tensor at this input size.
@@ -187,6 +205,7 @@ impl Pipeline {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
                 Ok(outputs)
             }
+            #[cfg(feature = "tract")]
             Engine::Fp32(reference) => Ok(reference.run(&[input.view()])?),
         }
     }

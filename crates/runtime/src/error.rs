@@ -115,6 +115,54 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// The bytes do not begin as a compiled model does.
+    #[error(
+        "not a compiled model: it should begin with `MOB8` and begins with `{}`; make one with `mobileight compile MODEL.tflite -o model.mb8`",
+        .found.escape_ascii()
+    )]
+    NotCompiled {
+        /// The first bytes, at most eight.
+        found: Vec<u8>,
+    },
+    /// The compiled model is of another version of the format.
+    #[error(
+        "compiled model of format version {found}, this program reads version {known}; {}",
+        if found > known { "use a newer MobilEight, or compile the .tflite file with this one" } else { "compile the .tflite file again" }
+    )]
+    CompiledVersion {
+        /// The version of the file.
+        found: u32,
+        /// The version that is read.
+        known: u32,
+    },
+    /// A compiled model is shorter or longer than it says.
+    #[error("compiled model of {expected} bytes, but there are {found}; copy the file again")]
+    CompiledIncomplete {
+        /// Bytes that there are.
+        found: u64,
+        /// Bytes that there should be; of the header alone when that is not whole.
+        expected: u64,
+    },
+    /// The checksum of a compiled model is not that of its bytes.
+    #[error(
+        "damaged compiled model: its bytes have the checksum {found:08x}, it says {expected:08x}; copy the file again"
+    )]
+    CompiledChecksum {
+        /// The CRC-32 of the bytes.
+        found: u32,
+        /// The one in the header.
+        expected: u32,
+    },
+    /// A compiled model is whole, but not well formed.
+    #[error("compiled model, byte {at}, {place}: {reason}; compile the .tflite file again")]
+    InvalidCompiled {
+        /// Where in the file.
+        at: usize,
+        /// The way to the field: `operators[3].kind.padding`.
+        place: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
     /// No tensor has this name or index.
     #[error("no tensor `{0}` in the graph")]
     NoSuchTensor(String),

@@ -3,23 +3,23 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::string::ToString;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Deref, Range};
 
-use crate::{Data, ElementType, Error, Operator, OperatorKind, Tensor, TensorId};
+use crate::{Data, ElementType, Error, ModelBytes, Operator, OperatorKind, Tensor, TensorId};
 
 /// The bytes of a constant tensor: a part of a shared buffer, usually the model file itself.
 #[derive(Clone)]
 pub struct ConstantData {
-    owner: Arc<Vec<u8>>,
+    owner: ModelBytes,
     range: Range<usize>,
 }
 
 impl ConstantData {
     /// A part of a shared buffer; `None` when the range is not within it.
-    pub fn new(owner: Arc<Vec<u8>>, range: Range<usize>) -> Option<Self> {
+    pub fn new(owner: impl Into<ModelBytes>, range: Range<usize>) -> Option<Self> {
+        let owner = owner.into();
         owner.get(range.clone())?;
         Some(ConstantData { owner, range })
     }
@@ -28,7 +28,7 @@ impl ConstantData {
 impl From<Vec<u8>> for ConstantData {
     fn from(bytes: Vec<u8>) -> Self {
         let range = 0..bytes.len();
-        ConstantData { owner: Arc::new(bytes), range }
+        ConstantData { owner: bytes.into(), range }
     }
 }
 
@@ -130,6 +130,18 @@ pub struct Metadata {
     pub normalization: Option<Normalization>,
 }
 
+impl Metadata {
+    /// The labels of a text: one a line, without the spaces around; a byte order mark and blank lines at the end do not count.
+    ///
+    /// ```
+    /// assert_eq!(mobileight_runtime::Metadata::parse_labels("cat \r\n\ndog\n\n"), ["cat", "", "dog"]);
+    /// ```
+    pub fn parse_labels(text: &str) -> Vec<String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end();
+        text.lines().map(|line| line.trim().into()).collect()
+    }
+}
+
 /// `real value = (pixel - mean) / standard_deviation`, one entry for all channels or one for each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalization {
@@ -137,6 +149,29 @@ pub struct Normalization {
     pub mean: Vec<f32>,
     /// Divides the difference; never zero.
     pub standard_deviation: Vec<f32>,
+}
+
+impl Normalization {
+    /// Whether there are as many deviations as means, all of them finite, and no deviation is zero.
+    ///
+    /// # Errors
+    ///
+    /// What was found, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let (means, deviations) = (&self.mean, &self.standard_deviation);
+        let is_sound = !means.is_empty()
+            && means.len() == deviations.len()
+            && means.iter().all(|value| value.is_finite())
+            && deviations.iter().all(|value| value.is_finite() && *value != 0.0);
+        if is_sound {
+            return Ok(());
+        }
+        Err(format!(
+            "normalization by {} means and {} standard deviations: as many of both are needed, finite, no deviation zero",
+            means.len(),
+            deviations.len()
+        ))
+    }
 }
 
 /// A validated network: tensors, operators in an order in which they can run, inputs and outputs.
@@ -150,11 +185,11 @@ pub struct Graph {
 }
 
 /// Tensors of more dimensions are refused: no MobileNet operator has them.
-const MAXIMUM_RANK: usize = 8;
+pub(crate) const MAXIMUM_RANK: usize = 8;
 
 /// Larger graphs are refused: planning takes time with the square of the operators, and real networks have hundreds.
-const MAXIMUM_OPERATORS: usize = 1 << 14;
-const MAXIMUM_TENSORS: usize = 1 << 16;
+pub(crate) const MAXIMUM_OPERATORS: usize = 1 << 14;
+pub(crate) const MAXIMUM_TENSORS: usize = 1 << 16;
 
 impl Graph {
     /// Checks the parts and puts them together.
@@ -163,7 +198,7 @@ impl Graph {
     ///
     /// Every index must be in range; constants as long as their shape; scales finite and positive; zero points in the range of
     /// the element type; every operator must read only inputs, constants and what ran before it, and write a tensor
-    /// that nothing else writes. Shapes that do not fit an operator are found by [`Plan`](crate::Plan), which infers them.
+    /// that nothing else writes; its parameters must be possible for some shape; so must the normalization. Shapes that do not fit an operator are found by [`Plan`](crate::Plan), which infers them.
     pub fn new(
         tensors: Vec<GraphTensor>,
         operators: Vec<Operator>,
@@ -188,6 +223,9 @@ impl Graph {
                 name: tensor.name.clone(),
                 reason,
             })?;
+        }
+        if let Some(Err(reason)) = metadata.normalization.as_ref().map(Normalization::check) {
+            return Err(Error::InvalidGraph(reason));
         }
         let graph = Graph { tensors, operators, inputs, outputs, metadata };
         graph.check_order()?;
@@ -217,6 +255,15 @@ impl Graph {
     /// What the file says about itself.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// The same graph that says something else about itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidGraph`] for a normalization that cannot be.
+    pub fn with_metadata(self, metadata: Metadata) -> Result<Graph, Error> {
+        Graph::new(self.tensors, self.operators, self.inputs, self.outputs, metadata)
     }
 
     /// The first tensor of a name.
@@ -266,6 +313,7 @@ impl Graph {
         for (index, operator) in self.operators.iter().enumerate() {
             let invalid =
                 |reason| Error::InvalidOperator { index, operator: operator.kind.name(), reason };
+            operator.kind.check().map_err(invalid)?;
             let (least, most) = operand_count(&operator.kind);
             let found = operator.inputs.len();
             if !(least..=most).contains(&found) {

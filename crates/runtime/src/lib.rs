@@ -1,7 +1,7 @@
 //! Quantized graphs, execution plans and sessions.
 //!
 //! [`Graph`] is plain, validated data. [`Plan`] is built from it once: shapes, packed weights, one arena. [`Session`] owns an
-//! arena and runs the plan; its `run` allocates nothing after the first call.
+//! arena and runs the plan; its `run` allocates nothing after the first call. [`compiled`] keeps a graph as bytes.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
@@ -11,10 +11,12 @@ extern crate alloc;
 compile_error!("model files and arenas are little endian; big-endian machines are not supported");
 
 mod arena;
+pub mod compiled;
 mod error;
 mod graph;
 mod layout;
 mod lower;
+mod model_bytes;
 mod operator;
 mod plan;
 mod session;
@@ -29,6 +31,7 @@ pub use mobileight_kernels::bytes::AlignedBytes;
 #[cfg(feature = "std")]
 pub use mobileight_kernels::roof;
 pub use mobileight_kernels::{InstructionSet, Numerics, Plain};
+pub use model_bytes::ModelBytes;
 pub use operator::{
     Activation, Conv2d, DepthwiseConv2d, Operator, OperatorKind, Padding, Pool2d, TensorId,
 };

@@ -1,7 +1,11 @@
 //! The operators a graph is made of, with typed parameters.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+
+use crate::graph::MAXIMUM_RANK;
 
 /// Index of a tensor in its file and in [`Graph::tensors`](crate::Graph::tensors).
 pub type TensorId = usize;
@@ -145,6 +149,58 @@ impl OperatorKind {
             OperatorKind::ResizeBilinear { .. } => "RESIZE_BILINEAR",
             OperatorKind::ResizeNearestNeighbor { .. } => "RESIZE_NEAREST_NEIGHBOR",
             OperatorKind::ArgMax { .. } => "ARG_MAX",
+        }
+    }
+
+    /// Refuses parameters that fit no shape; the error is the reason alone. What depends on shapes, a plan checks.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        // TFLite's numbers are of 32 bits; with larger ones products could overflow.
+        let positive = |what: &str, values: &[usize]| {
+            let possible = 1..=i32::MAX as usize;
+            match values.iter().all(|value| possible.contains(value)) {
+                true => Ok(()),
+                false => Err(format!("{what} is {values:?}, expected 1 to {}", i32::MAX)),
+            }
+        };
+        let ranked = |what: &str, length: usize| match length <= MAXIMUM_RANK {
+            true => Ok(()),
+            false => {
+                Err(format!("has {length} {what}, a shape has at most {MAXIMUM_RANK} dimensions"))
+            }
+        };
+        match self {
+            OperatorKind::Conv2d(conv) => {
+                positive("stride", &conv.stride)?;
+                positive("dilation", &conv.dilation)
+            }
+            OperatorKind::DepthwiseConv2d(conv) => {
+                positive("stride", &conv.stride)?;
+                positive("dilation", &conv.dilation)?;
+                positive("depth_multiplier", &[conv.depth_multiplier])
+            }
+            OperatorKind::AveragePool2d(pool) | OperatorKind::MaxPool2d(pool) => {
+                positive("filter", &pool.filter)?;
+                positive("stride", &pool.stride)
+            }
+            OperatorKind::Mean { axes, .. } | OperatorKind::Squeeze { axes } => {
+                match axes.is_sorted_by(|a, b| a < b) {
+                    true => ranked("axes", axes.len()),
+                    false => Err(format!("axes {axes:?} are not ascending, each once")),
+                }
+            }
+            OperatorKind::Pad { paddings, .. } => ranked("paddings", paddings.len()),
+            OperatorKind::Reshape { shape } => ranked("new dimensions", shape.len()),
+            OperatorKind::ResizeBilinear { size, align_corners, half_pixel_centers }
+            | OperatorKind::ResizeNearestNeighbor { size, align_corners, half_pixel_centers } => {
+                if *align_corners && *half_pixel_centers {
+                    return Err("align_corners and half_pixel_centers exclude each other".into());
+                }
+                positive("size", size)
+            }
+            OperatorKind::Softmax { beta } if !beta.is_finite() => {
+                Err(format!("beta is {beta}, expected a finite number"))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -16,6 +16,22 @@ pub enum Error {
         /// What the system said, or what is wrong with the file.
         reason: String,
     },
+    /// A compiled model could not be written.
+    #[error("cannot write {}: {reason}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// A file of labels cannot be used for a model.
+    #[error("labels {}: {reason}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The file was read, but its content was refused.
     #[error("{}: {error}", path.display())]
     File {
@@ -105,7 +121,8 @@ pub(crate) fn unsupported<T>(reason: impl Into<String>) -> Result<T, Refusal> {
 
 /// What a file without the identifier looks like.
 fn describe_beginning(bytes: &[u8]) -> String {
-    const KNOWN: [(&[u8], &str); 6] = [
+    const KNOWN: [(&[u8], &str); 7] = [
+        (b"MOB8", "this is a compiled model already"),
         (b"PK\x03\x04", "this is a zip archive: unpack it first"),
         (b"\x1f\x8b", "this is gzip: unpack it first"),
         (b"version https://git-lfs", "this is a Git LFS pointer: fetch the file it stands for"),

@@ -6,6 +6,7 @@
 //!
 //! Float files are read as well; what refuses them is planning.
 
+mod compile;
 mod constants;
 mod error;
 mod metadata;
@@ -13,20 +14,15 @@ mod model;
 mod operators;
 mod typed;
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 
-use mobileight_runtime::Graph;
+use mobileight_runtime::{Graph, ModelBytes};
 
+pub use compile::compile;
 pub use error::Error;
 /// The tract whose models [`to_tract`] makes.
 pub use tract_core;
 pub use typed::{plan_to_tract, to_tract};
-
-/// Files larger than this, 1 GiB, are refused: the largest MobileNet takes 21 MB.
-const MAXIMUM_FILE: u64 = 1 << 30;
 
 /// Reads the bytes of a `.tflite` file: its first subgraph, and its metadata as far as they can be read.
 ///
@@ -36,8 +32,8 @@ const MAXIMUM_FILE: u64 = 1 << 30;
 ///
 /// Says what is wrong, down to the tensor or operator. What is merely not supported is listed completely in
 /// [`Error::Unsupported`].
-pub fn read(bytes: Vec<u8>) -> Result<Graph, Error> {
-    let bytes = Arc::new(bytes);
+pub fn read(bytes: impl Into<ModelBytes>) -> Result<Graph, Error> {
+    let bytes = bytes.into();
     let source = model::Source::open(&bytes)?;
     let tensors = source.tensors()?;
     let operators = operators::read(&source, &tensors)?;
@@ -57,47 +53,7 @@ pub fn read(bytes: Vec<u8>) -> Result<Graph, Error> {
 /// [`read`] says about its content.
 pub fn read_file(path: impl AsRef<Path>) -> Result<Graph, Error> {
     let path = path.as_ref();
-    let bytes = file_bytes(path, MAXIMUM_FILE)
+    let bytes = mobileight_files::read(path, ModelBytes::MAXIMUM_FILE, ".tflite")
         .map_err(|error| Error::Io { path: path.into(), reason: error.to_string() })?;
     read(bytes).map_err(|error| Error::File { path: path.into(), error: Box::new(error) })
-}
-
-fn file_bytes(path: &Path, maximum: u64) -> io::Result<Vec<u8>> {
-    let refuse = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
-    // Asked before opening: opening a pipe would wait for its writer.
-    let found = std::fs::metadata(path)?;
-    if found.is_dir() {
-        return refuse("is a directory; give the .tflite file in it".into());
-    }
-    if !found.is_file() {
-        return refuse("is not a regular file".into());
-    }
-    if found.len() > maximum {
-        return refuse(format!("has {} bytes, at most {maximum} are read", found.len()));
-    }
-    let mut bytes = Vec::with_capacity(found.len() as usize);
-    // The file may grow while it is read.
-    File::open(path)?.take(maximum + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 {
-        0 => refuse("is empty".into()),
-        length if length > maximum => {
-            refuse(format!("has more than the {maximum} bytes that are read at most"))
-        }
-        _ => Ok(bytes),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn large_files_are_refused_before_they_are_read() {
-        let path = std::env::temp_dir().join(format!("mobileight-large-{}", std::process::id()));
-        std::fs::write(&path, [0; 9]).unwrap();
-        assert_eq!(file_bytes(&path, 9).unwrap().len(), 9);
-        let error = file_bytes(&path, 8).unwrap_err().to_string();
-        assert!(error.contains("9 bytes, at most 8"), "{error}");
-        std::fs::remove_file(&path).unwrap();
-    }
 }

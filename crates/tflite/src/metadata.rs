@@ -62,11 +62,8 @@ fn normalization(tensor: Table<'_>) -> Option<Normalization> {
         .table(field::UNIT_OPTIONS)?;
     let mean = options.floats(field::NORMALIZATION_MEAN)?;
     let standard_deviation = options.floats(field::NORMALIZATION_DEVIATION)?;
-    let sound = !mean.is_empty()
-        && mean.len() == standard_deviation.len()
-        && mean.iter().all(|value| value.is_finite())
-        && standard_deviation.iter().all(|value| value.is_finite() && *value != 0.0);
-    sound.then_some(Normalization { mean, standard_deviation })
+    let normalization = Normalization { mean, standard_deviation };
+    normalization.check().is_ok().then_some(normalization)
 }
 
 /// The file of labels that is for no particular language, else the first.
@@ -90,9 +87,8 @@ fn labels(file: &[u8], name: &str) -> Option<Vec<String>> {
     if bytes.len() as u64 > MAXIMUM_LABELS {
         return None;
     }
-    let text = String::from_utf8(bytes).ok()?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end();
-    (!text.is_empty()).then(|| text.lines().map(|line| line.trim().into()).collect())
+    let labels = Metadata::parse_labels(&String::from_utf8(bytes).ok()?);
+    (!labels.is_empty()).then_some(labels)
 }
 
 /// A table of a flatbuffer, read with every offset checked.

@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::sync::Arc;
 
-use mobileight_runtime::{ConstantData, ElementType, GraphTensor, Quantization, TensorId};
+use mobileight_runtime::{
+    ConstantData, ElementType, GraphTensor, ModelBytes, Quantization, TensorId,
+};
 use tract_tflite::tflite::{self, TensorType};
 
 use crate::Error;
@@ -29,7 +30,7 @@ impl From<UnsupportedTensor> for Error {
 
 /// A verified file.
 pub(crate) struct Source<'a> {
-    bytes: &'a Arc<Vec<u8>>,
+    bytes: &'a ModelBytes,
     model: tflite::Model<'a>,
     graph: tflite::SubGraph<'a>,
     tensor_count: usize,
@@ -39,7 +40,7 @@ pub(crate) struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// Verifies the bytes and finds the first subgraph.
-    pub fn open(bytes: &'a Arc<Vec<u8>>) -> Result<Self, Error> {
+    pub fn open(bytes: &'a ModelBytes) -> Result<Self, Error> {
         if bytes.get(4..8) != Some(tflite::MODEL_IDENTIFIER.as_bytes()) {
             return Err(Error::NotTflite { found: bytes[..bytes.len().min(24)].to_vec() });
         }
@@ -202,7 +203,7 @@ impl<'a> Source<'a> {
                 expected.map_or("more than there can be".into(), |bytes| bytes.to_string())
             ));
         }
-        match ConstantData::new(Arc::clone(self.bytes), range) {
+        match ConstantData::new(self.bytes.clone(), range) {
             Some(data) => Ok(data),
             None => invalid("its buffer is not within the file"),
         }

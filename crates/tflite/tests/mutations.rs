@@ -1,12 +1,29 @@
-//! Damaged copies of real models: each is read or refused in words, within bounds of time and memory.
+//! Damaged copies of real models, compiled or not: each is read or refused in words, within bounds of time and memory.
 
 mod common;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mobileight_runtime::{Data, Plan, PlanOptions, Session, Tensor};
+use mobileight_runtime::{Data, Graph, Plan, PlanOptions, Session, Tensor, compiled};
 use mobileight_tflite::{Error, read};
+
+/// Reads a graph or says why not.
+type Reader = fn(Vec<u8>) -> Result<Graph, String>;
+
+fn read_tflite(bytes: Vec<u8>) -> Result<Graph, String> {
+    read(bytes).map_err(|error| {
+        assert!(!matches!(error, Error::Io { .. } | Error::File { .. }), "{error}");
+        error.to_string()
+    })
+}
+
+/// What is read says all that the bytes say.
+fn read_compiled(bytes: Vec<u8>) -> Result<Graph, String> {
+    let graph = compiled::read(bytes.clone()).map_err(|error| error.to_string())?;
+    assert!(compiled::write(&graph) == bytes);
+    Ok(graph)
+}
 
 /// SplitMix64: the damage is the same in every run.
 struct Random(u64);
@@ -26,7 +43,7 @@ impl Random {
 }
 
 /// The positions that are not elements of weights: tables, names, scales, parameters.
-fn structure(bytes: &[u8]) -> Vec<usize> {
+fn structure(bytes: &[u8], read: Reader) -> Vec<usize> {
     let graph = read(bytes.to_vec()).unwrap();
     let mut is_structure = vec![true; bytes.len()];
     for data in graph.tensors().iter().filter_map(|tensor| tensor.data.as_ref()) {
@@ -77,12 +94,10 @@ struct Tally {
     run: usize,
 }
 
-fn attempt(bytes: Vec<u8>, tally: &mut Tally) {
+fn attempt(bytes: Vec<u8>, read: Reader, tally: &mut Tally) {
     let graph = match read(bytes) {
         Ok(graph) => Arc::new(graph),
-        Err(error) => {
-            assert!(!matches!(error, Error::Io { .. } | Error::File { .. }), "{error}");
-            let words = error.to_string();
+        Err(words) => {
             assert!(words.len() > 10 && words.len() < 1 << 20, "{words}");
             tally.refused += 1;
             return;
@@ -110,25 +125,55 @@ fn attempt(bytes: Vec<u8>, tally: &mut Tally) {
     tally.run += 1;
 }
 
+/// Models, and how many damaged copies of each are tried. The third has metadata and an archive of labels; it is the largest, so there
+/// are fewer copies.
+const MODELS: [(&str, usize); 3] = [
+    ("mobilenet_v1_0.25_128_quant.tflite", 800),
+    ("vww_96_int8.tflite", 1000),
+    ("mobilenet_v1_0.25_224_float_metadata.tflite", 200),
+];
+
 #[test]
 fn damaged_files_are_read_or_refused() {
     let Some(folder) = common::models() else { return };
-    // The third has metadata and an archive of labels; it is the largest, so there are fewer copies.
-    let models = [
-        ("mobilenet_v1_0.25_128_quant.tflite", 800),
-        ("vww_96_int8.tflite", 1000),
-        ("mobilenet_v1_0.25_224_float_metadata.tflite", 200),
-    ];
+    damaged(
+        &MODELS.map(|(name, copies)| (name, copies, std::fs::read(folder.join(name)).unwrap())),
+        read_tflite,
+        |bytes| bytes,
+    );
+}
+
+#[test]
+fn damaged_compiled_models_are_read_or_refused() {
+    let Some(folder) = common::models() else { return };
+    let compile = |(name, copies)| {
+        let graph = read(std::fs::read(folder.join(name)).unwrap()).unwrap();
+        (name, copies, compiled::write(&graph))
+    };
+    // With the right length and checksum, so that the damage behind them is found by itself.
+    let seal = |mut bytes: Vec<u8>| {
+        if bytes.len() >= 28 {
+            let length = bytes.len() as u64;
+            bytes[12..20].copy_from_slice(&length.to_le_bytes());
+            let checksum = crc32fast::hash(&bytes[12..]);
+            bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
+        }
+        bytes
+    };
+    damaged(&MODELS.map(compile), read_compiled, seal);
+}
+
+/// Damages each model as often as told and tries what is left.
+fn damaged(models: &[(&str, usize, Vec<u8>)], read: Reader, seal: fn(Vec<u8>) -> Vec<u8>) {
     let mut random = Random(20);
     let mut tally = Tally::default();
-    for (name, copies) in models {
-        let original = std::fs::read(folder.join(name)).unwrap();
-        let structure = structure(&original);
+    for (name, copies, original) in models {
+        let structure = structure(original, read);
         assert!(structure.len() < original.len() / 2, "{name}: {}", structure.len());
-        for round in 0..copies {
-            let bytes = damage(&original, &structure, round, &mut random);
+        for round in 0..*copies {
+            let bytes = seal(damage(original, &structure, round, &mut random));
             let start = Instant::now();
-            attempt(bytes, &mut tally);
+            attempt(bytes, read, &mut tally);
             assert!(start.elapsed() < Duration::from_secs(20), "{name}, copy {round}");
         }
     }

@@ -1,11 +1,13 @@
-//! However a real model is run, by one thread, by several or as a model of tract, its outputs are the same bytes.
+//! However a real model is run, by one thread, by several, compiled or as a model of tract, its outputs are the same bytes.
 
 mod common;
 
 use std::num::NonZero;
 use std::sync::Arc;
 
-use mobileight_runtime::{Data, ElementType, Numerics, Plan, PlanOptions, Session, Tensor};
+use mobileight_runtime::{
+    Data, ElementType, Numerics, Plan, PlanOptions, Session, Tensor, compiled,
+};
 use mobileight_tflite::tract_core::prelude as tract;
 use mobileight_tflite::tract_core::prelude::{IntoRunnable as _, IntoTValue as _, TVec};
 use mobileight_tflite::{plan_to_tract, read_file};
@@ -34,7 +36,7 @@ fn to_tract(tensor: &Tensor) -> tract::Tensor {
 }
 
 #[test]
-fn outputs_do_not_depend_on_threads_or_tract() {
+fn outputs_do_not_depend_on_threads_compiling_or_tract() {
     let Some(folder) = common::models() else { return };
     let mut models = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -52,6 +54,10 @@ fn outputs_do_not_depend_on_threads_or_tract() {
                 .collect();
             let views: Vec<_> = inputs.iter().map(Tensor::view).collect();
             let expected = Session::new(Arc::clone(&plan)).run(&views).unwrap().to_vec();
+            let compiled = Arc::new(compiled::read(compiled::write(&graph)).unwrap());
+            let options = PlanOptions::default().numerics(numerics);
+            let mut session = Session::new(Arc::new(Plan::new(compiled, options).unwrap()));
+            assert_eq!(session.run(&views).unwrap(), expected, "{} compiled", path.display());
             for threads in [2, 3, 7] {
                 let threads = NonZero::new(threads).unwrap();
                 let mut session = Session::new(Arc::clone(&plan)).threads(threads);

@@ -1,39 +1,10 @@
 //! The images of a comparison and their right classes.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
-
-/// Extensions of the image formats that can be decoded.
-pub const IMAGE_EXTENSIONS: [&str; 6] = ["bmp", "gif", "jpeg", "jpg", "png", "webp"];
-
-/// The images of a folder, in order of their names.
-///
-/// # Errors
-///
-/// [`Error::Folder`] when it cannot be read or holds no image.
-pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let fail = |reason: String| Error::Folder { path: folder.into(), reason };
-    let is_image = |path: &Path| {
-        path.extension()
-            .is_some_and(|e| IMAGE_EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))
-    };
-    let entries = fs::read_dir(folder).map_err(|e| fail(format!("cannot be read: {e}")))?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|e| fail(format!("cannot be read: {e}")))?.path();
-        if is_image(&path) && path.is_file() {
-            files.push(path);
-        }
-    }
-    if files.is_empty() {
-        return Err(fail(format!("holds no image ({})", IMAGE_EXTENSIONS.join(", "))));
-    }
-    files.sort();
-    Ok(files)
-}
+use crate::images::image_files;
 
 /// Images and what is on them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -161,6 +132,8 @@ pub(crate) fn spread(length: usize, count: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     struct Folder(PathBuf);
@@ -221,14 +194,6 @@ mod tests {
             let error = open(labels).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
-    }
-
-    #[test]
-    fn empty_folders_are_refused_by_name() {
-        let folder = Folder::new("empty", &["a.txt"], "");
-        let error = image_files(&folder.0).unwrap_err().to_string();
-        assert!(error.contains("mobileight-empty") && error.contains("webp"), "{error}");
-        assert!(image_files(Path::new("/does/not/exist")).is_err());
     }
 
     #[test]

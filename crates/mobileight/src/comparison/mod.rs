@@ -23,9 +23,10 @@ use mobileight_preprocess::{InputContract, Preprocessor, Recipe};
 use mobileight_runtime::PlanOptions;
 use sha2::{Digest, Sha256};
 
+pub use crate::images::{IMAGE_EXTENSIONS, image_files};
 use crate::{Error, Labels, Model};
 use describe::{describe, hex, median_latency, thumbnail};
-pub use images::{IMAGE_EXTENSIONS, ImageSet, image_files};
+pub use images::ImageSet;
 use network::Network;
 
 /// A model and the file that it came from.
@@ -40,7 +41,7 @@ pub struct ModelFile {
 }
 
 impl ModelFile {
-    /// Opens a `.tflite` file.
+    /// Opens a `.tflite` or `.mb8` file.
     ///
     /// # Errors
     ///

@@ -379,11 +379,7 @@ impl Comparison {
 
 /// Writes the state of a pass; the file is whole at any time.
 fn save(path: &Path, progress: &Progress) -> Result<(), Error> {
-    let part = path.with_extension("part");
-    let attempt = || -> std::io::Result<()> {
-        fs::write(&part, serde_json::to_vec(progress)?)?;
-        fs::rename(&part, path)
-    };
+    let attempt = || mobileight_files::write(path, &serde_json::to_vec(progress)?);
     attempt().map_err(|error| Error::Folder {
         path: path.into(),
         reason: format!("cannot be written: {error}"),

@@ -1,0 +1,96 @@
+//! Whole files: read within a limit, written completely or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+
+/// Reads a file that must be a regular one, not empty, of at most `maximum` bytes. `what` is the kind of file that is expected, as
+/// messages call it.
+///
+/// # Errors
+///
+/// What the system says, or what is wrong with the file; without its path.
+///
+/// ```
+/// let error = mobileight_files::read(std::env::temp_dir(), 10, "model").unwrap_err();
+/// assert_eq!(error.to_string(), "is a directory; give the model file in it");
+/// ```
+pub fn read(path: impl AsRef<Path>, maximum: u64, what: &str) -> io::Result<Vec<u8>> {
+    let path = path.as_ref();
+    let refuse = |reason: String| Err(io::Error::new(ErrorKind::InvalidInput, reason));
+    // Asked before opening: opening a pipe would wait for its writer.
+    let found = fs::metadata(path)?;
+    if found.is_dir() {
+        return refuse(format!("is a directory; give the {what} file in it"));
+    }
+    if !found.is_file() {
+        return refuse("is not a regular file".into());
+    }
+    if found.len() > maximum {
+        return refuse(format!("has {} bytes, at most {maximum} are read", found.len()));
+    }
+    let mut bytes = Vec::with_capacity(found.len() as usize);
+    // The file may grow while it is read.
+    File::open(path)?.take(maximum.saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 {
+        0 => refuse("is empty".into()),
+        length if length > maximum => {
+            refuse(format!("has more than the {maximum} bytes that are read at most"))
+        }
+        _ => Ok(bytes),
+    }
+}
+
+/// Writes a file under a temporary name (`.part` is added) and gives it the final one when it is whole.
+///
+/// # Errors
+///
+/// What the system says; what was there before stays then.
+pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
+    let path = path.as_ref();
+    let name = path.file_name();
+    let name = name.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "is no file name"))?;
+    let mut temporary = name.to_os_string();
+    temporary.push(".part");
+    let part = path.with_file_name(temporary);
+    let mut file = File::create(&part)?;
+    let written = file.write_all(bytes).and_then(|()| {
+        drop(file);
+        fs::rename(&part, path)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_files_are_refused_before_they_are_read() {
+        let path = std::env::temp_dir().join(format!("mobileight-large-{}", std::process::id()));
+        write(&path, &[0; 9]).unwrap();
+        assert_eq!(read(&path, 9, "model").unwrap().len(), 9);
+        let error = read(&path, 8, "model").unwrap_err().to_string();
+        assert!(error.contains("9 bytes, at most 8"), "{error}");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing_behind() {
+        let folder = std::env::temp_dir().join(format!("mobileight-whole-{}", std::process::id()));
+        let occupied = folder.join("occupied");
+        fs::create_dir_all(&occupied).unwrap();
+        assert!(write(&occupied, b"x").is_err());
+        assert!(write(folder.join("none/file"), b"x").is_err());
+        assert!(write(Path::new("/"), b"x").is_err());
+        let good = folder.join("good");
+        write(&good, b"one").unwrap();
+        write(&good, b"two").unwrap();
+        assert_eq!(fs::read(&good).unwrap(), b"two");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
