@@ -217,7 +217,7 @@ fn transpose_square(square: &mut [[u8; ROWS]; ROWS]) {
         let from = *square;
         for at in 0..ROWS / 2 {
             let (upper, lower) = (from[at], from[at + ROWS / 2]);
-            let pick = |i: usize| if i % 2 == 0 { upper[i / 2] } else { lower[i / 2] };
+            let pick = |i: usize| if i.is_multiple_of(2) { upper[i / 2] } else { lower[i / 2] };
             square[2 * at] = std::array::from_fn(pick);
             square[2 * at + 1] = std::array::from_fn(|i| pick(i + ROWS));
         }

@@ -134,11 +134,11 @@ impl Columns {
             for pixel in 0..count {
                 let mut sums: [[S::Integers; V]; B] =
                     [core::array::from_fn(|v| simd.load(bias.add(v * S::LANES))); B];
-                for group in 0..G {
-                    for column in 0..K {
+                for (rows, loaded) in rows.iter().zip(&loaded) {
+                    for (column, weights) in loaded.iter().enumerate() {
                         let from = pixel * step + column * dilation;
-                        let rows = rows[group].map(|row| row.wrapping_add(from));
-                        multiply::<S, B, V>(simd, &mut sums, rows, &loaded[group][column]);
+                        let rows = rows.map(|row| row.wrapping_add(from));
+                        multiply::<S, B, V>(simd, &mut sums, rows, weights);
                     }
                 }
                 let outputs = outputs.map(|output| output.add(pixel * depth));
