@@ -369,12 +369,13 @@ unsafe fn one_of_four<G: Groups, const AT: usize, const P: usize, const V: usize
     }
 }
 
-/// [`Products::pass`] in fours of groups, by products of two pixels and two channels.
+/// [`Products::pass`] in pairs of groups, by products of two pixels and two channels.
 ///
 /// # Safety
 ///
 /// As there, for [`Unsigned`].
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "a column of the sums at a time")]
 unsafe fn squares<const V: usize>(
     sums: &mut [[int32x4x2_t; V]; 6],
     codes: *const u8,
@@ -382,45 +383,41 @@ unsafe fn squares<const V: usize>(
     weights: *const u8,
     groups: usize,
 ) -> usize {
-    // SAFETY: the caller's.
-    unsafe {
-        // For each two pixels and half of a vector: the sums of two channels, and of the next two.
-        let mut squares: [[[[int32x4_t; 2]; 2]; V]; 3] = core::array::from_fn(|pair| {
-            core::array::from_fn(|v| {
+    // A vector at a time: its squares, and what they are made of, are what the registers hold.
+    for v in 0..V {
+        // SAFETY: the caller's.
+        unsafe {
+            // For each two pixels and half of the vector: the sums of two channels, and of the next two.
+            let mut squares: [[[int32x4_t; 2]; 2]; 3] = core::array::from_fn(|pair| {
                 let (a, b) = (sums[2 * pair][v], sums[2 * pair + 1][v]);
                 [zip_halves(a.0, b.0), zip_halves(a.1, b.1)]
-            })
-        });
-        for block in 0..groups / 4 {
-            let rows: [[int32x4_t; 2]; 3] = core::array::from_fn(|pair| {
-                let codes = codes.add(2 * pair * pixel + 16 * block);
-                zip_halves(load(codes), load(codes.add(pixel)))
             });
-            let weights = weights.add(128 * V * block);
-            for at in 0..2 {
-                for v in 0..V {
-                    for half in 0..2 {
-                        let first = weights.add(32 * (2 * at * V + v) + 16 * half);
-                        let (first, second) = (load(first), load(first.add(32 * V)));
-                        let channels = [vzip1q_s32(first, second), vzip2q_s32(first, second)];
-                        for (squares, rows) in squares.iter_mut().zip(&rows) {
-                            let squares = &mut squares[v][half];
-                            squares[0] = usmmla(squares[0], rows[at], channels[0]);
-                            squares[1] = usmmla(squares[1], rows[at], channels[1]);
-                        }
+            for block in 0..groups / 2 {
+                let rows: [int32x4_t; 3] = core::array::from_fn(|pair| {
+                    let codes = codes.add(2 * pair * pixel + 8 * block);
+                    let (a, b) = (vld1_u8(codes), vld1_u8(codes.add(pixel)));
+                    vreinterpretq_s32_u8(vcombine_u8(a, b))
+                });
+                let weights = weights.add(32 * (2 * V * block + v));
+                for half in 0..2 {
+                    let first = weights.add(16 * half);
+                    let (first, second) = (load(first), load(first.add(32 * V)));
+                    let channels = [vzip1q_s32(first, second), vzip2q_s32(first, second)];
+                    for (squares, &rows) in squares.iter_mut().zip(&rows) {
+                        let squares = &mut squares[half];
+                        squares[0] = usmmla(squares[0], rows, channels[0]);
+                        squares[1] = usmmla(squares[1], rows, channels[1]);
                     }
                 }
             }
-        }
-        for (pair, squares) in squares.iter().enumerate() {
-            for (v, &[low, high]) in squares.iter().enumerate() {
+            for (pair, &[low, high]) in squares.iter().enumerate() {
                 let (low, high) = (zip_halves(low[0], low[1]), zip_halves(high[0], high[1]));
                 sums[2 * pair][v] = int32x4x2_t(low[0], high[0]);
                 sums[2 * pair + 1][v] = int32x4x2_t(low[1], high[1]);
             }
         }
     }
-    groups / 4 * 4
+    groups / 2 * 2
 }
 
 /// The first halves of two registers, and the second halves.
