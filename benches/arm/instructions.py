@@ -21,9 +21,9 @@ LAYERS = [
     (49, 160, 960, 3), (49, 960, 160, 2), (49, 960, 320, 1), (49, 320, 1280, 1),
 ]
 PART = 48
-# Instructions that multiply, and multiply-adds of 16 of them: 16 bytes by 16 bytes in one, or in two that multiply and one that adds.
-PRODUCTS = {"neon": {"smull", "smull2", "smlal", "smlal2", "sadalp"}, "dotprod": {"sdot"}, "i8mm": {"sudot", "usdot"}}
-PER_16 = {"neon": 3, "dotprod": 1, "i8mm": 1}
+# Instructions that multiply, and how many 16 multiply-adds take: half of one, one, or two that multiply and one that adds.
+PRODUCTS = {"neon": {"smull", "smull2", "smlal", "smlal2", "sadalp"}, "dotprod": {"sdot"}, "i8mm": {"sudot", "usdot", "usmmla"}}
+PER_16 = {"neon": 3, "dotprod": 1, "i8mm": 0.5}
 LOADS = re.compile(r"ld[pru]|ld\d")
 # Where QEMU puts position-independent programs.
 BASE = 0x5500000000

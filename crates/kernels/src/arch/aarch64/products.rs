@@ -281,6 +281,8 @@ instructions! {
     sdot_group::<AT>: "sdot {s:v}.4s, {a:v}.16b, {b:v}.4b[{at}]";
     /// Unsigned bytes by signed bytes.
     usdot: "usdot {s:v}.4s, {a:v}.16b, {b:v}.16b";
+    /// Two rows of eight unsigned bytes by two of signed ones: four sums.
+    usmmla: "usmmla {s:v}.4s, {a:v}.16b, {b:v}.16b";
     /// Signed bytes by one group of unsigned bytes.
     sudot_group::<AT>: "sudot {s:v}.4s, {a:v}.16b, {b:v}.4b[{at}]";
 }
@@ -351,6 +353,67 @@ unsafe fn one_of_four<G: Groups, const AT: usize, const P: usize, const V: usize
     }
 }
 
+/// [`Products::pass`] in pairs of groups, by products of two pixels and two channels.
+///
+/// # Safety
+///
+/// As there, for [`Unsigned`].
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "a column of the sums at a time")]
+unsafe fn squares<const V: usize>(
+    sums: &mut [[int32x4x2_t; V]; 6],
+    codes: *const u8,
+    pixel: usize,
+    weights: *const u8,
+    groups: usize,
+) -> usize {
+    // A vector at a time: its squares, and what they are made of, are what the registers hold.
+    for v in 0..V {
+        // SAFETY: the caller's.
+        unsafe {
+            // For each two pixels and half of the vector: the sums of two channels, and of the next two.
+            let mut squares: [[[int32x4_t; 2]; 2]; 3] = core::array::from_fn(|pair| {
+                let (a, b) = (sums[2 * pair][v], sums[2 * pair + 1][v]);
+                [zip_halves(a.0, b.0), zip_halves(a.1, b.1)]
+            });
+            for block in 0..groups / 2 {
+                let rows: [int32x4_t; 3] = core::array::from_fn(|pair| {
+                    let codes = codes.add(2 * pair * pixel + 8 * block);
+                    let (a, b) = (vld1_u8(codes), vld1_u8(codes.add(pixel)));
+                    vreinterpretq_s32_u8(vcombine_u8(a, b))
+                });
+                let weights = weights.add(32 * (2 * V * block + v));
+                for half in 0..2 {
+                    let first = weights.add(16 * half);
+                    let (first, second) = (load(first), load(first.add(32 * V)));
+                    let channels = [vzip1q_s32(first, second), vzip2q_s32(first, second)];
+                    for (squares, &rows) in squares.iter_mut().zip(&rows) {
+                        let squares = &mut squares[half];
+                        squares[0] = usmmla(squares[0], rows, channels[0]);
+                        squares[1] = usmmla(squares[1], rows, channels[1]);
+                    }
+                }
+            }
+            for (pair, &[low, high]) in squares.iter().enumerate() {
+                let (low, high) = (zip_halves(low[0], low[1]), zip_halves(high[0], high[1]));
+                sums[2 * pair][v] = int32x4x2_t(low[0], high[0]);
+                sums[2 * pair + 1][v] = int32x4x2_t(low[1], high[1]);
+            }
+        }
+    }
+    groups / 2 * 2
+}
+
+/// The first halves of two registers, and the second halves.
+#[inline(always)]
+fn zip_halves(a: int32x4_t, b: int32x4_t) -> [int32x4_t; 2] {
+    // SAFETY: NEON.
+    unsafe {
+        let (a, b) = (vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b));
+        [vzip1q_s64(a, b), vzip2q_s64(a, b)].map(|v| vreinterpretq_s32_s64(v))
+    }
+}
+
 /// Implements [`Products`] by dot products of bytes.
 macro_rules! by_dot_products {
     ($type:ident, $features:literal, $dot:ident) => {
@@ -383,18 +446,6 @@ macro_rules! by_dot_products {
             // SAFETY: the caller's.
             unsafe { passes::<Self, P, V, 6>(sums, codes, pixel, weights, groups) }
         }
-
-        #[inline(always)]
-        unsafe fn pass<const N: usize, const V: usize>(
-            sums: &mut [[int32x4x2_t; V]; N],
-            codes: *const u8,
-            pixel: usize,
-            weights: *const u8,
-            groups: usize,
-        ) -> usize {
-            // SAFETY: the caller's.
-            unsafe { fours::<Self, N, V>(sums, codes, pixel, weights, groups) }
-        }
     };
 }
 
@@ -423,6 +474,18 @@ impl Products for Signed {
     by_dot_products!(Signed, "neon,dotprod", sdot);
 
     #[inline(always)]
+    unsafe fn pass<const N: usize, const V: usize>(
+        sums: &mut [[int32x4x2_t; V]; N],
+        codes: *const u8,
+        pixel: usize,
+        weights: *const u8,
+        groups: usize,
+    ) -> usize {
+        // SAFETY: the caller's.
+        unsafe { fours::<Self, N, V>(sums, codes, pixel, weights, groups) }
+    }
+
+    #[inline(always)]
     fn codes(codes: uint8x16_t) -> uint8x16_t {
         signed(codes)
     }
@@ -442,31 +505,44 @@ impl Products for Unsigned {
     by_dot_products!(Unsigned, "neon,dotprod,i8mm", usdot);
 
     #[inline(always)]
+    unsafe fn pass<const N: usize, const V: usize>(
+        sums: &mut [[int32x4x2_t; V]; N],
+        codes: *const u8,
+        pixel: usize,
+        weights: *const u8,
+        groups: usize,
+    ) -> usize {
+        // SAFETY: the caller's.
+        unsafe {
+            // Short runs are not worth the way to squares and back.
+            match sums.as_chunks_mut::<6>() {
+                ([sums], []) if groups >= 12 => squares(sums, codes, pixel, weights, groups),
+                _ => fours::<Self, N, V>(sums, codes, pixel, weights, groups),
+            }
+        }
+    }
+
+    #[inline(always)]
     fn codes(codes: uint8x16_t) -> uint8x16_t {
         codes
     }
 }
 
-impl Groups for Signed {
-    #[inline(always)]
-    unsafe fn dot_group<const AT: usize>(
-        sums: int32x4_t,
-        weights: int32x4_t,
-        codes: int32x4_t,
-    ) -> int32x4_t {
-        // SAFETY: the caller's.
-        unsafe { sdot_group::<AT>(sums, weights, codes) }
-    }
+/// Implements [`Groups`] by an instruction.
+macro_rules! groups {
+    ($type:ident, $dot_group:ident) => {
+        impl Groups for $type {
+            #[inline(always)]
+            unsafe fn dot_group<const AT: usize>(
+                sums: int32x4_t,
+                weights: int32x4_t,
+                codes: int32x4_t,
+            ) -> int32x4_t {
+                // SAFETY: the caller's.
+                unsafe { $dot_group::<AT>(sums, weights, codes) }
+            }
+        }
+    };
 }
-
-impl Groups for Unsigned {
-    #[inline(always)]
-    unsafe fn dot_group<const AT: usize>(
-        sums: int32x4_t,
-        weights: int32x4_t,
-        codes: int32x4_t,
-    ) -> int32x4_t {
-        // SAFETY: the caller's.
-        unsafe { sudot_group::<AT>(sums, weights, codes) }
-    }
-}
+groups!(Signed, sdot_group);
+groups!(Unsigned, sudot_group);
