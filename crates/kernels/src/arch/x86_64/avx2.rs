@@ -58,7 +58,7 @@ unsafe impl Simd for Avx2 {
     unsafe fn interleaved(self, rows: [*const u8; 4]) -> __m256i {
         // SAFETY: the caller's: 8 codes of each row.
         unsafe {
-            let [a, b, ..] = rows.map(|row| _mm_loadl_epi64(row.cast()));
+            let [a, b] = [rows[0], rows[1]].map(|row| _mm_loadl_epi64(row.cast()));
             _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b))
         }
     }
@@ -67,7 +67,7 @@ unsafe impl Simd for Avx2 {
     unsafe fn interleave(self, rows: [*const u8; 4], output: *mut i16) {
         // SAFETY: the caller's: 16 codes of each row, 32 of the output.
         unsafe {
-            let [a, b, ..] = rows.map(|row| _mm_loadu_si128(row.cast()));
+            let [a, b] = [rows[0], rows[1]].map(|row| _mm_loadu_si128(row.cast()));
             let output = output.cast::<__m256i>();
             let (low, high) = (_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b));
             _mm256_storeu_si256(output, _mm256_cvtepu8_epi16(low));
