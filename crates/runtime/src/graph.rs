@@ -159,15 +159,17 @@ impl Normalization {
     /// What was found, in words.
     pub fn check(&self) -> Result<(), String> {
         let (means, deviations) = (&self.mean, &self.standard_deviation);
-        let is_sound = !means.is_empty()
-            && means.len() == deviations.len()
+        // One entry stands for all channels.
+        let counts = [means.len(), deviations.len()];
+        let is_sound = !counts.contains(&0)
+            && (counts[0] == counts[1] || counts.contains(&1))
             && means.iter().all(|value| value.is_finite())
             && deviations.iter().all(|value| value.is_finite() && *value != 0.0);
         if is_sound {
             return Ok(());
         }
         Err(format!(
-            "normalization by {} means and {} standard deviations: as many of both are needed, finite, no deviation zero",
+            "normalization by {} means and {} standard deviations: as many of both are needed, or one for all channels, finite, no deviation zero",
             means.len(),
             deviations.len()
         ))
