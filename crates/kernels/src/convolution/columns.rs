@@ -191,6 +191,7 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
         return None;
     }
     let reads_rows = S::READS_ROWS
+        && band == 1
         && g.filter[1] < 2 * g.stride[1]
         && depth.is_multiple_of(block)
         && row_groups <= MOST_ROW_GROUPS;
@@ -331,7 +332,8 @@ impl<R: Scaler> Multiply<'_, R> {
                     }
                 })
             };
-            if columns.reads_rows {
+            // (Constants first: nothing else has the code.)
+            if S::READS_ROWS && B == 1 && columns.reads_rows {
                 let mut rows = [[&*padding; 4]; MOST_ROW_GROUPS];
                 for (row_group, rows) in rows.iter_mut().enumerate().take(row_groups) {
                     *rows = rows_of(row_group);
@@ -447,7 +449,8 @@ impl Columns {
                         let starts = [a, b, c].map(|tap| interleaved.as_ptr().add(tap.start));
                         self.blocks::<S, R, 3, B, V>(simd, scaler, starts, weights, at, outputs);
                     }
-                    [a, b, c, d, e, f] => {
+                    // Two pairs of rows under a band.
+                    [a, b, c, d, e, f] if S::GROUP == 2 && B == 2 => {
                         let starts = [a, b, c, d, e, f];
                         let starts = starts.map(|tap| interleaved.as_ptr().add(tap.start));
                         self.blocks::<S, R, 6, B, V>(simd, scaler, starts, weights, at, outputs);
