@@ -6,19 +6,17 @@
 //! pixels: where the channels are no multiple of a block, lanes and channels come round together after a few blocks, the phases, each
 //! with its own copy of the weights.
 //!
-//! Where the stride leaves each column to less than two windows on average, instruction sets whose groups are pairs interleave on the way
-//! into registers instead ([`rows`](super::rows)): that costs them less than storing and loading.
+//! Where the stride leaves each column to less than two windows on average, instruction sets whose groups are pairs interleave the usual
+//! window on the way into registers instead ([`rows`](super::rows)): that costs them less than storing and loading.
 
 use alloc::vec::Vec;
 
+use super::rows::{ROW_GROUPS, WINDOW};
 use super::{Geometry, Weights};
 use crate::arch::{Code, InstructionSet, Simd, Task};
 use crate::bytes::{AlignedBytes, as_bytes, as_bytes_mut, from_bytes_mut};
 use crate::requantize::Requantization;
 use crate::requantize::vector::{Scaler, VectorRequantization, WIDEST, with_scaler};
-
-/// Groups of rows under a band that are read without interleaving them first.
-pub(super) const MOST_ROW_GROUPS: usize = 4;
 
 /// A depthwise convolution packed for an instruction set.
 #[derive(Clone, Debug)]
@@ -191,10 +189,10 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
         return None;
     }
     let reads_rows = S::READS_ROWS
+        && g.filter == [WINDOW; 2]
+        && g.stride[1] > 1
         && band == 1
-        && g.filter[1] < 2 * g.stride[1]
-        && depth.is_multiple_of(block)
-        && row_groups <= MOST_ROW_GROUPS;
+        && depth.is_multiple_of(block);
     if reads_rows {
         // Instead, the rows under one window.
         let window = ((g.filter[1] - 1) * g.dilation[1] + 1) * depth;
@@ -334,13 +332,10 @@ impl<R: Scaler> Multiply<'_, R> {
             };
             // (Constants first: nothing else has the code.)
             if S::READS_ROWS && B == 1 && columns.reads_rows {
-                let mut rows = [[&*padding; 4]; MOST_ROW_GROUPS];
-                for (row_group, rows) in rows.iter_mut().enumerate().take(row_groups) {
-                    *rows = rows_of(row_group);
-                }
+                let rows: [_; ROW_GROUPS] = core::array::from_fn(rows_of);
                 let edge = as_bytes_mut(interleaved);
-                // SAFETY: each output is a row, and `V` vectors make a block.
-                unsafe { columns.multiply_rows::<S, R, B, V>(simd, scaler, &rows, edge, outputs) };
+                // SAFETY: the output is a row, and `V` vectors make a block.
+                unsafe { columns.multiply_rows::<S, R, V>(simd, scaler, &rows, edge, outputs[0]) };
             } else {
                 for row_group in 0..row_groups {
                     columns.interleave(simd, rows_of(row_group), row_group, interleaved);
