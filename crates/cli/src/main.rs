@@ -26,8 +26,12 @@ use clap::{Parser, Subcommand};
 
 /// Quantized (8-bit) MobileNet inference in pure Rust, byte for byte equal to TensorFlow Lite.
 ///
-/// Results go to stdout, messages to stderr. Exit codes: 0 done, 1 failed, 2 usage, 3 a condition
-/// (--max-drop) not met.
+/// Results go to stdout, messages to stderr.
+#[cfg_attr(
+    feature = "tract",
+    doc = "Exit codes: 0 done, 1 failed, 2 usage, 3 a condition (--max-drop) not met."
+)]
+#[cfg_attr(not(feature = "tract"), doc = "Exit codes: 0 done, 1 failed, 2 usage.")]
 #[derive(Parser)]
 #[command(name = "mobileight", version)]
 #[cfg_attr(

@@ -1,5 +1,8 @@
 //! What a model takes.
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+
 use mobileight_runtime::{ElementType, Graph, GraphTensor, Normalization, OperatorKind};
 
 use crate::Error;

@@ -1,6 +1,7 @@
 //! What this crate refuses.
 
-use std::path::PathBuf;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use mobileight_runtime::ElementType;
 
@@ -9,14 +10,16 @@ use mobileight_runtime::ElementType;
 #[non_exhaustive]
 pub enum Error {
     /// A named file could not be read.
+    #[cfg(feature = "image")]
     #[error("image {}: {error}", path.display())]
     File {
         /// The file.
-        path: PathBuf,
+        path: std::path::PathBuf,
         /// The reason.
         error: Box<Error>,
     },
     /// The file system refused.
+    #[cfg(feature = "image")]
     #[error("cannot be read: {0}")]
     Io(#[from] std::io::Error),
     /// There are no bytes.
@@ -56,6 +59,7 @@ pub enum Error {
         limit: u64,
     },
     /// The decoder refused the bytes.
+    #[cfg(feature = "image")]
     #[error("cannot be decoded as {format}: {error}")]
     Decode {
         /// The format that the first bytes told.
@@ -70,6 +74,18 @@ pub enum Error {
         width: u32,
         /// Rows.
         height: u32,
+    },
+    /// The pixels are not as many as the size says.
+    #[error("{width}x{height} pixels of red, green and blue are {expected} bytes, found {found}")]
+    Pixels {
+        /// Pixels in a row.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// Bytes that they are.
+        expected: u64,
+        /// Bytes given.
+        found: usize,
     },
     /// The model's input is no image.
     #[error(

@@ -1,22 +1,51 @@
 //! A contract and a recipe, put together.
 
-use std::borrow::Cow;
-use std::fmt;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
 
-use image::{DynamicImage, GrayImage, RgbImage};
+#[cfg(feature = "image")]
+use image::DynamicImage;
 use mobileight_runtime::{Normalization, Tensor};
 
 use crate::resize::{Part, resize};
 use crate::table::Table;
 use crate::{ChannelOrder, Error, InputContract, NormalizationSource, Recipe};
 
+/// Pixels of red, green and blue, a byte each, row after row from the top.
+#[derive(Clone, Copy, Debug)]
+pub struct RgbView<'a> {
+    pixels: &'a [u8],
+    width: u32,
+    height: u32,
+}
+
+impl<'a> RgbView<'a> {
+    /// A view of `width` x `height` pixels.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoPixels`] when there is none, [`Error::Pixels`] when `pixels` has not three bytes for each.
+    pub fn new(pixels: &'a [u8], width: u32, height: u32) -> Result<Self, Error> {
+        if width == 0 || height == 0 {
+            return Err(Error::NoPixels { width, height });
+        }
+        let expected = u64::from(width).saturating_mul(height.into()).saturating_mul(3);
+        if pixels.len() as u64 != expected {
+            return Err(Error::Pixels { width, height, expected, found: pixels.len() });
+        }
+        Ok(RgbView { pixels, width, height })
+    }
+}
+
 /// Turns photos into a model's input tensor. Made once; share it between threads.
 ///
 /// ```
-/// # use mobileight_preprocess::{InputContract, Preprocessor, Recipe, image::DynamicImage};
+/// # use mobileight_preprocess::{InputContract, Preprocessor, Recipe, RgbView};
 /// # fn prepare(graph: &mobileight_runtime::Graph) -> Result<(), mobileight_preprocess::Error> {
 /// let preprocessor = Preprocessor::new(InputContract::from_graph(graph)?, Recipe::default())?;
-/// let tensor = preprocessor.prepare(&DynamicImage::new_rgb8(512, 384))?;
+/// let frame = vec![0; 512 * 384 * 3];
+/// let tensor = preprocessor.prepare_rgb(RgbView::new(&frame, 512, 384)?);
 /// # Ok(())
 /// # }
 /// ```
@@ -64,11 +93,17 @@ impl Preprocessor {
         self.table.pixels_are_codes
     }
 
+    /// One frame as `[1, height, width, channels]` in the input's element type.
+    pub fn prepare_rgb(&self, frame: RgbView) -> Tensor {
+        self.tensor(&self.resized_rgb(frame))
+    }
+
     /// One image as `[1, height, width, channels]` in the input's element type. Alpha is dropped, not composited.
     ///
     /// # Errors
     ///
     /// [`Error::NoPixels`] for an image without any.
+    #[cfg(feature = "image")]
     pub fn prepare(&self, image: &DynamicImage) -> Result<Tensor, Error> {
         self.prepare_batch([image])
     }
@@ -78,6 +113,7 @@ impl Preprocessor {
     /// # Errors
     ///
     /// [`Error::NoPixels`] for an image without any.
+    #[cfg(feature = "image")]
     pub fn prepare_batch<'a>(
         &self,
         images: impl IntoIterator<Item = &'a DynamicImage>,
@@ -105,36 +141,41 @@ impl Preprocessor {
     /// # Errors
     ///
     /// [`Error::NoPixels`] for an image without any.
+    #[cfg(feature = "image")]
     pub fn resized(&self, image: &DynamicImage) -> Result<Vec<u8>, Error> {
-        let (columns, rows) = (image.width(), image.height());
-        if columns == 0 || rows == 0 {
-            return Err(Error::NoPixels { width: columns, height: rows });
-        }
+        let converted;
+        let rgb = match image.as_rgb8() {
+            Some(rgb) => rgb,
+            None => {
+                converted = image.to_rgb8();
+                &converted
+            }
+        };
+        Ok(self.resized_rgb(RgbView::new(rgb, rgb.width(), rgb.height())?))
+    }
+
+    /// Pixels of the cropped and resized frame, before they become codes: red, green and blue, or grey.
+    pub fn resized_rgb(&self, frame: RgbView) -> Vec<u8> {
         let [_, height, width, channels] = self.contract.shape;
-        let rectangle = self.recipe.crop.rectangle(columns as usize, rows as usize);
-        let part = |pixels| Part { pixels, stride: columns as usize, rectangle };
+        let (columns, rows) = (frame.width as usize, frame.height as usize);
+        let rectangle = self.recipe.crop.rectangle(columns, rows);
+        let part = |pixels| Part { pixels, stride: columns, rectangle };
         let method = self.recipe.resize;
-        let rgb = rgb(image);
-        Ok(if channels == 1 {
-            resize::<1>(part(grey(&rgb).as_raw()), method, width, height)
+        if channels == 1 {
+            resize::<1>(part(&grey(frame.pixels)), method, width, height)
         } else {
-            resize::<3>(part(rgb.as_raw()), method, width, height)
-        })
+            resize::<3>(part(frame.pixels), method, width, height)
+        }
     }
 }
 
-fn rgb(image: &DynamicImage) -> Cow<'_, RgbImage> {
-    image.as_rgb8().map_or_else(|| Cow::Owned(image.to_rgb8()), Cow::Borrowed)
-}
-
 /// Luma of ITU-R 601 in 16 fractional bits, as Pillow's `convert("L")`.
-fn grey(image: &RgbImage) -> GrayImage {
-    let luma = |pixel: &image::Rgb<u8>| {
-        let [red, green, blue] = pixel.0.map(u32::from);
+fn grey(rgb: &[u8]) -> Vec<u8> {
+    let luma = |pixel: &[u8; 3]| {
+        let [red, green, blue] = pixel.map(u32::from);
         ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16) as u8
     };
-    GrayImage::from_vec(image.width(), image.height(), image.pixels().map(luma).collect())
-        .expect("one luma for each pixel")
+    rgb.as_chunks().0.iter().map(luma).collect()
 }
 
 impl fmt::Display for Preprocessor {

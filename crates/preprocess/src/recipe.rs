@@ -1,7 +1,12 @@
 //! What is done with a photo, as data and as words.
 
-use std::fmt;
-use std::str::FromStr;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
 use mobileight_runtime::Normalization;
 

@@ -1,5 +1,10 @@
 //! Resampling of 8-bit images, in the arithmetic of the tools that models were evaluated with.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
+#[cfg(not(feature = "image"))]
+use mobileight_runtime::math::Math;
 use mobileight_runtime::{InstructionSet, Plain};
 
 use crate::Resize;
@@ -67,7 +72,7 @@ pub(crate) fn resize<const C: usize>(
 /// Weights of neighbouring input positions, for each output position.
 struct Taps<W> {
     /// First input position and the range of its weights.
-    windows: Vec<(usize, std::ops::Range<usize>)>,
+    windows: Vec<(usize, core::ops::Range<usize>)>,
     weights: Vec<W>,
 }
 
@@ -139,7 +144,7 @@ impl<const C: usize> Plain for Antialiased<'_, C> {
         let mut columns = vec![[0u8; ROWS]; part.width() * C];
         let mut resized = vec![[0u8; ROWS]; width * C];
         for (block, between) in between.chunks_mut(ROWS * width * C).enumerate() {
-            let values: [&[u8]; ROWS] = std::array::from_fn(|row| {
+            let values: [&[u8]; ROWS] = core::array::from_fn(|row| {
                 // Where there are fewer rows, the last stands for the others.
                 part.row::<C>((block * ROWS + row).min(part.height() - 1)).as_flattened()
             });
@@ -218,8 +223,8 @@ fn transpose_square(square: &mut [[u8; ROWS]; ROWS]) {
         for at in 0..ROWS / 2 {
             let (upper, lower) = (from[at], from[at + ROWS / 2]);
             let pick = |i: usize| if i.is_multiple_of(2) { upper[i / 2] } else { lower[i / 2] };
-            square[2 * at] = std::array::from_fn(pick);
-            square[2 * at + 1] = std::array::from_fn(|i| pick(i + ROWS));
+            square[2 * at] = core::array::from_fn(pick);
+            square[2 * at + 1] = core::array::from_fn(|i| pick(i + ROWS));
         }
     }
 }
@@ -260,7 +265,7 @@ fn bilinear<const C: usize>(
     for &(top, bottom, down) in vertical {
         let (above, below) = (part.row::<C>(top), part.row::<C>(bottom));
         output.extend(horizontal.iter().map(|&(left, right, across)| {
-            std::array::from_fn(|c| {
+            core::array::from_fn(|c| {
                 let along = |row: &[[u8; C]]| {
                     let (a, b) = (f32::from(row[left][c]), f32::from(row[right][c]));
                     a + (b - a) * across
@@ -278,7 +283,7 @@ fn bilinear<const C: usize>(
 fn nearest<const C: usize>(part: Part, width: usize, height: usize) -> Vec<[u8; C]> {
     let indices = |from: usize, to: usize| {
         let step = from as f64 / to as f64;
-        let positions = std::iter::successors(Some(step * 0.5), move |at| Some(at + step));
+        let positions = core::iter::successors(Some(step * 0.5), move |at| Some(at + step));
         positions.take(to).map(move |at| (at as usize).min(from - 1))
     };
     let columns: Vec<usize> = indices(part.width(), width).collect();

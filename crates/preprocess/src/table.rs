@@ -1,7 +1,10 @@
 //! From pixels to the input's elements: one entry for each of the 256 values of a pixel.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
+#[cfg(not(feature = "image"))]
+use mobileight_runtime::math::Math;
 use mobileight_runtime::{Data, ElementType, Normalization};
 
 use crate::recipe::check_normalization;
@@ -63,7 +66,7 @@ impl Table {
             difference / entry(&normalization.standard_deviation)
         };
         let Some((scale, zero_point)) = contract.quantization else {
-            let channel = |c| std::array::from_fn(|pixel| real(c, pixel));
+            let channel = |c| core::array::from_fn(|pixel| real(c, pixel));
             let elements = Elements::F32((0..channels).map(channel).collect());
             return Ok(Table { normalization, source, pixels_are_codes: false, elements });
         };
@@ -80,10 +83,10 @@ impl Table {
             rounded.saturating_add(zero_point).clamp(low, high)
         };
         let elements = if contract.element_type == ElementType::I8 {
-            let channel = |c| std::array::from_fn(|pixel| code(c, pixel, -128, 127) as i8);
+            let channel = |c| core::array::from_fn(|pixel| code(c, pixel, -128, 127) as i8);
             Elements::I8((0..channels).map(channel).collect())
         } else {
-            let channel = |c| std::array::from_fn(|pixel| code(c, pixel, 0, 255) as u8);
+            let channel = |c| core::array::from_fn(|pixel| code(c, pixel, 0, 255) as u8);
             Elements::U8((0..channels).map(channel).collect())
         };
         Ok(Table { normalization, source, pixels_are_codes, elements })

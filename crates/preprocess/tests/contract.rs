@@ -5,7 +5,7 @@ mod common;
 use common::{contract, full, pixels};
 use mobileight_preprocess::{
     ChannelOrder, Error, Normalization, NormalizationChoice, NormalizationSource, Preprocessor,
-    Recipe, image,
+    Recipe, RgbView, image,
 };
 use mobileight_runtime::{Data, ElementType, Tensor};
 
@@ -108,4 +108,22 @@ fn inputs_that_are_no_images_are_refused_by_name() {
     let none = image::DynamicImage::new_rgb8(0, 5);
     let error = Preprocessor::new(sound, Recipe::default()).unwrap().prepare(&none).unwrap_err();
     assert!(matches!(error, Error::NoPixels { width: 0, height: 5 }), "{error}");
+}
+
+#[test]
+fn frames_of_a_camera_are_prepared_as_images_are() {
+    let (width, height) = (31, 20);
+    let frame: Vec<u8> = (0..width * height * 3).map(|i| (i * 7 % 251) as u8).collect();
+    let image = image::RgbImage::from_vec(width, height, frame.clone()).unwrap();
+    for channels in [1, 3] {
+        let preprocessor = common::pixels(8, 6, channels, Recipe::default());
+        let view = RgbView::new(&frame, width, height).unwrap();
+        let prepared = preprocessor.prepare(&image.clone().into()).unwrap();
+        assert_eq!(preprocessor.prepare_rgb(view), prepared);
+    }
+    let error = RgbView::new(&frame[1..], width, height).unwrap_err();
+    assert!(matches!(error, Error::Pixels { expected: 1860, found: 1859, .. }), "{error}");
+    let error = RgbView::new(&[], 0, height).unwrap_err();
+    assert!(matches!(error, Error::NoPixels { width: 0, .. }), "{error}");
+    assert!(RgbView::new(&[], u32::MAX, u32::MAX).is_err());
 }

@@ -28,6 +28,7 @@ pub use error::{Error, Missing};
 pub use graph::{ConstantData, Graph, GraphTensor, Metadata, Normalization, Quantization};
 pub use layout::Layout;
 pub use mobileight_kernels::bytes::AlignedBytes;
+pub use mobileight_kernels::math;
 #[cfg(feature = "std")]
 pub use mobileight_kernels::roof;
 pub use mobileight_kernels::{InstructionSet, Numerics, Plain};

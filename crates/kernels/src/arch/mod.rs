@@ -89,10 +89,9 @@ impl InstructionSet {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => x86_64::Avx2::new().is_some(),
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::AvxVnni => {
-                x86_64::AvxVnni::<x86_64::Vex>::new().is_some()
-                    || x86_64::AvxVnni::<x86_64::Evex>::new().is_some()
-            }
+            InstructionSet::AvxVnni if x86_64::AvxVnni::<x86_64::Vex>::new().is_some() => true,
+            #[cfg(all(target_arch = "x86_64", feature = "evex"))]
+            InstructionSet::AvxVnni => x86_64::AvxVnni::<x86_64::Evex>::new().is_some(),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512Vnni => x86_64::Avx512Vnni::new().is_some(),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
@@ -130,7 +129,7 @@ impl InstructionSet {
             InstructionSet::AvxVnni if x86_64::AvxVnni::<x86_64::Vex>::new().is_some() => {
                 on!(x86_64::AvxVnni<x86_64::Vex>)
             }
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "evex"))]
             InstructionSet::AvxVnni => on!(x86_64::AvxVnni<x86_64::Evex>),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512Vnni => on!(x86_64::Avx512Vnni),

@@ -35,6 +35,7 @@ pub(crate) trait Encoding: Copy + 'static {
 pub(crate) struct Vex;
 
 /// AVX-512's encoding.
+#[cfg(feature = "evex")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Evex;
 
@@ -55,6 +56,7 @@ impl Encoding for Vex {
     }
 }
 
+#[cfg(feature = "evex")]
 impl Encoding for Evex {
     fn is_available() -> bool {
         is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni")

@@ -8,5 +8,7 @@ mod ymm;
 
 pub(crate) use avx2::Avx2;
 pub(crate) use avx512vnni::Avx512Vnni;
-pub(crate) use avxvnni::{AvxVnni, Evex, Vex};
+#[cfg(feature = "evex")]
+pub(crate) use avxvnni::Evex;
+pub(crate) use avxvnni::{AvxVnni, Vex};
 pub(crate) use look_up::look_up;
