@@ -13,10 +13,10 @@ mod resize;
 mod table;
 
 pub use contract::InputContract;
-pub use decode::{Limits, decode, decode_file, read_bytes};
+pub use decode::{decode, decode_file, read_bytes};
 pub use error::Error;
 pub use image;
-pub use mobileight_runtime::Normalization;
+pub use mobileight_runtime::{Exceeded, Limit, Limits, Normalization};
 pub use preprocessor::Preprocessor;
 pub use recipe::{ChannelOrder, Crop, NormalizationChoice, Recipe, Resize};
 pub use table::NormalizationSource;

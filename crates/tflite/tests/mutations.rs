@@ -5,7 +5,9 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mobileight_runtime::{Data, Graph, Plan, PlanOptions, Session, Tensor, compiled};
+use mobileight_runtime::{
+    Data, Graph, Limit, Limits, Plan, PlanOptions, Session, Tensor, compiled,
+};
 use mobileight_tflite::{Error, read};
 
 /// Reads a graph or says why not.
@@ -104,7 +106,8 @@ fn attempt(bytes: Vec<u8>, read: Reader, tally: &mut Tally) {
         }
     };
     tally.read += 1;
-    let options = PlanOptions::default().memory_limit(256 << 20);
+    let limits = Limits::default().with(Limit::MemoryBytes, 256 << 20);
+    let options = PlanOptions::default().limits(limits);
     let Ok(plan) = Plan::new(Arc::clone(&graph), options) else { return };
     tally.planned += 1;
     if !tally.planned.is_multiple_of(20) || plan.layout().total_multiply_adds(&graph) >= 300_000_000
