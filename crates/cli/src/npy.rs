@@ -20,7 +20,8 @@ pub fn read(path: &Path, limits: &Limits) -> Result<Tensor> {
     parse(&bytes).with_context(|| format!("cannot read {}", path.display()))
 }
 
-fn parse(bytes: &[u8]) -> Result<Tensor> {
+/// The tensor of a file's bytes.
+pub fn parse(bytes: &[u8]) -> Result<Tensor> {
     let rest = bytes.strip_prefix(MAGIC).context("it is no .npy file")?;
     let parts = match rest {
         [1, _, a, b, rest @ ..] => rest.split_at_checked(u16::from_le_bytes([*a, *b]).into()),
