@@ -138,7 +138,7 @@ fn hostile_files_are_refused_in_words() {
         (window(|b| options(b, (1, i32::MAX, Padding::SAME))), "too large"),
         (window(|b| options(b, (i32::MAX, i32::MAX, Padding::SAME))), "too large"),
         (window(|b| options(b, (1, 1, Padding(2)))), "padding is 2"),
-        // 18 weights of 127 times 131, the largest difference from zero point 3, and a bias: 299,700 below 2^31.
+        // 18 weights of 127 times 131, the largest difference from zero point 3, and a bias: 299,466 below 2^31.
         (bias(i32::MAX - 127 * 18 * 131 + 1), "does not fit in 32 bits"),
         (bias(i32::MIN), "output channel 0 could accumulate to 2147783114"),
     ];
