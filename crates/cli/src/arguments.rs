@@ -5,7 +5,49 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use clap::Args;
 use mobileight::preprocess::{Crop, InputContract, NormalizationChoice, Recipe, Resize};
-use mobileight::{Model, Numerics, PlanOptions};
+use mobileight::{Limit, Limits, Model, Numerics, PlanOptions};
+
+/// What files may cost, for all commands.
+#[derive(Args)]
+pub struct LimitArguments {
+    /// Raises or lowers a limit on what files may cost (repeat for more)
+    #[arg(
+        long,
+        global = true,
+        value_parser = limit,
+        value_name = "LIMIT=VALUE",
+        help_heading = "Limits",
+        long_help = limits_help()
+    )]
+    max: Vec<(Limit, u64)>,
+}
+
+impl LimitArguments {
+    /// The default limits but for those given.
+    pub fn limits(&self) -> Limits {
+        self.max.iter().fold(Limits::default(), |limits, &(limit, most)| limits.with(limit, most))
+    }
+}
+
+fn limit(text: &str) -> Result<(Limit, u64), String> {
+    let (name, value) = text.split_once('=').ok_or("expected LIMIT=VALUE")?;
+    let limit = name.parse().map_err(|_| {
+        let known: Vec<&str> = Limit::ALL.iter().map(|limit| limit.name()).collect();
+        format!("there is no limit `{name}`, only {}", known.join(", "))
+    })?;
+    Ok((limit, bytes(value)?))
+}
+
+fn limits_help() -> String {
+    let mut help = String::from(
+        "Raises or lowers a limit on what files may cost, such as memory_bytes=512M (repeat for more). Files over a limit are refused. Units are those of sizes: K, M and G count in 1024, kB, MB and GB in 1000. The limits and their defaults:\n",
+    );
+    for &limit in Limit::ALL {
+        let most = Limits::default().get(limit);
+        help.push_str(&format!("\n  {:<14} {most:>12}  {}", limit.name(), limit.what()));
+    }
+    help
+}
 
 /// How the network is computed.
 #[derive(Args)]
@@ -13,16 +55,12 @@ pub struct Computation {
     /// Arithmetic to equal: LiteRT's default kernels (xnnpack) or TFLite's reference kernels (reference)
     #[arg(long, default_value_t, value_name = "NAME")]
     pub numerics: Numerics,
-
-    /// Most memory for packed weights and activations, such as 512MiB
-    #[arg(long, default_value = "1GiB", value_parser = bytes, value_name = "SIZE")]
-    pub memory_limit: u64,
 }
 
 impl Computation {
     /// Plan options of these arguments.
-    pub fn options(&self) -> PlanOptions {
-        PlanOptions::default().numerics(self.numerics).memory_limit(self.memory_limit)
+    pub fn options(&self, limits: &Limits) -> PlanOptions {
+        PlanOptions::default().numerics(self.numerics).limits(*limits)
     }
 }
 
@@ -60,8 +98,8 @@ impl RecipeArguments {
 }
 
 /// Opens a model; the error names the file.
-pub fn open(path: &Path) -> Result<Model> {
-    Model::open(path).context("cannot open model")
+pub fn open(path: &Path, limits: &Limits) -> Result<Model> {
+    Model::open_within(path, *limits).context("cannot open model")
 }
 
 /// A model's input contract; the error names the file.

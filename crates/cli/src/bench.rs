@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use mobileight::runtime::{Kernel, roof};
-use mobileight::{Data, ElementType, Plan, Session, Tensor, TensorView};
+use mobileight::{Data, ElementType, Limits, Plan, Session, Tensor, TensorView};
 use serde::Serialize;
 
 use crate::arguments::{self, Computation};
@@ -130,10 +130,10 @@ struct Work {
     of_roof: f64,
 }
 
-pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
+pub fn main(arguments: &Arguments, limits: &Limits, out: &mut impl Write) -> Result<Outcome> {
     let start = Instant::now();
-    let model = arguments::open(&arguments.model)?;
-    let mut options = arguments.computation.options();
+    let model = arguments::open(&arguments.model, limits)?;
+    let mut options = arguments.computation.options(limits);
     if let Some(shape) = &arguments.input {
         options = options.input_shapes(vec![shape.clone()]);
     }

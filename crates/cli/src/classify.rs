@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use mobileight::preprocess::decode_file;
-use mobileight::{Classifier, Labels, Prediction, image_files};
+use mobileight::{Classifier, Labels, Limits, Prediction, image_files};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -78,15 +77,15 @@ struct Class<'a> {
     score: f32,
 }
 
-pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
-    let classifier = build(arguments)?;
+pub fn main(arguments: &Arguments, limits: &Limits, out: &mut impl Write) -> Result<Outcome> {
+    let classifier = build(arguments, limits)?;
     let images = expand(&arguments.images)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build()?;
     // Answers come in the order given, and soon; but where one lot ends, threads wait for the last of them.
     let mut failures = 0;
     for some in images.chunks(64 * pool.current_num_threads()) {
-        let answers: Vec<Result<Vec<Prediction>>> =
-            pool.install(|| some.par_iter().map(|path| classify(&classifier, path)).collect());
+        let answers: Vec<Result<Vec<Prediction>>> = pool
+            .install(|| some.par_iter().map(|path| Ok(classifier.classify_file(path)?)).collect());
         for (path, answer) in some.iter().zip(answers) {
             failures += usize::from(answer.is_err());
             match arguments.json {
@@ -103,11 +102,11 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
     Ok(Outcome::Partial)
 }
 
-fn build(arguments: &Arguments) -> Result<Classifier> {
-    let model = arguments::open(&arguments.model)?;
+fn build(arguments: &Arguments, limits: &Limits) -> Result<Classifier> {
+    let model = arguments::open(&arguments.model, limits)?;
     let prepare = || -> Result<Classifier> {
         let mut classifier = Classifier::new(model)?
-            .plan_options(arguments.computation.options())?
+            .plan_options(arguments.computation.options(limits))?
             .recipe(arguments.recipe.recipe())?
             .top_k(arguments.top);
         #[cfg(feature = "tract")]
@@ -115,7 +114,7 @@ fn build(arguments: &Arguments) -> Result<Classifier> {
             classifier = classifier.fp32()?;
         }
         if let Some(path) = &arguments.labels {
-            classifier = classifier.labels(Labels::from_file(path)?)?;
+            classifier = classifier.labels(Labels::from_file_within(path, limits)?)?;
         }
         if let Some(threshold) = arguments.threshold {
             classifier = classifier.score_threshold(threshold);
@@ -129,10 +128,6 @@ fn build(arguments: &Arguments) -> Result<Classifier> {
         Ok(classifier)
     };
     prepare().with_context(|| format!("model {}", arguments.model.display()))
-}
-
-fn classify(classifier: &Classifier, path: &Path) -> Result<Vec<Prediction>> {
-    Ok(classifier.classify(&decode_file(path, &Default::default())?)?)
 }
 
 /// The files named, and the images in the folders named, in order of their names.

@@ -8,7 +8,7 @@ use clap::Args;
 use mobileight::compare::formats::{self, ReportFolder};
 use mobileight::compare::report::{PairedDifference, Report, Truth, Verdict};
 use mobileight::comparison::{Comparison, ComparisonOptions, ImageSet, ModelFile};
-use mobileight::{Labels, compare};
+use mobileight::{Labels, Limits, compare};
 
 use crate::arguments::{Computation, RecipeArguments};
 use crate::progress::{Interrupt, Progress};
@@ -104,9 +104,9 @@ fn points(text: &str) -> Result<f64, String> {
     }
 }
 
-pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
+pub fn main(arguments: &Arguments, limits: &Limits, out: &mut impl Write) -> Result<Outcome> {
     let interrupt = Interrupt::new()?;
-    let (report, html) = run(arguments, &interrupt)?;
+    let (report, html) = run(arguments, limits, &interrupt)?;
     if arguments.json {
         writeln!(out, "{}", formats::json(&report)?)?;
     } else {
@@ -117,12 +117,17 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
 }
 
 /// Compares and writes the report's files; gives the report and the path of its page.
-pub fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<(Report, PathBuf)> {
-    let int8 = ModelFile::open(&arguments.int8).context("cannot open model")?;
-    let float = arguments.float.as_ref().map(ModelFile::open).transpose();
+pub fn run(
+    arguments: &Arguments,
+    limits: &Limits,
+    interrupt: &Interrupt,
+) -> Result<(Report, PathBuf)> {
+    let open = |path| ModelFile::open_within(path, *limits);
+    let int8 = open(&arguments.int8).context("cannot open model")?;
+    let float = arguments.float.as_ref().map(open).transpose();
     let float = float.context("cannot open float model")?;
     let mut options = ComparisonOptions::default();
-    options.plan = arguments.computation.options();
+    options.plan = arguments.computation.options(limits);
     options.recipe = arguments.recipe.recipe();
     options.layer_images = arguments.parts.layer_images;
     options.sensitivity_images = arguments.parts.sensitivity;
@@ -130,11 +135,12 @@ pub fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<(Report, Path
     options.preprocessing_images = arguments.parts.preprocessing_images;
     options.seed = arguments.parts.seed;
     options.max_drop = arguments.gate.max_drop;
-    options.class_names = arguments.class_names.as_ref().map(Labels::from_file).transpose()?;
+    let names = arguments.class_names.as_ref();
+    options.class_names = names.map(|path| Labels::from_file_within(path, limits)).transpose()?;
     let comparison = Comparison::new(int8, float, options)?;
     let mut set = ImageSet::open(&arguments.images)?;
     if let Some(path) = &arguments.labels {
-        set = set.with_labels(path, comparison.classes())?;
+        set = set.with_labels_within(path, comparison.classes(), limits)?;
     }
     for remark in &set.remarks {
         eprintln!("note: {remark}");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use mobileight::Limits;
 
 use crate::{Outcome, text};
 
@@ -27,9 +28,9 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
+pub fn main(arguments: &Arguments, limits: &Limits, out: &mut impl Write) -> Result<Outcome> {
     let Arguments { model, output, labels, json } = arguments;
-    let graph = mobileight::tflite::compile(model, labels.as_deref(), output)?;
+    let graph = mobileight::tflite::compile_within(model, labels.as_deref(), output, limits)?;
     if graph.is_float() {
         eprintln!("note: this is a float model; builds without tract run quantized ones only");
     }

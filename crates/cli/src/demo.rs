@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Parser};
 use include_dir::{Dir, include_dir};
+use mobileight::Limits;
 
 use crate::progress::Interrupt;
 use crate::{Outcome, compare};
@@ -32,7 +33,7 @@ struct Compare {
     arguments: compare::Arguments,
 }
 
-pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
+pub fn main(arguments: &Arguments, limits: &Limits, out: &mut impl Write) -> Result<Outcome> {
     let folder = arguments.out.join("models");
     unpack(&folder)?;
     let interrupt = Interrupt::new()?;
@@ -59,7 +60,7 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
         }
         let words: Vec<_> = line.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let compare = Compare::try_parse_from(line)?.arguments;
-        let (report, html) = compare::run(&compare, &interrupt)?;
+        let (report, html) = compare::run(&compare, limits, &interrupt)?;
         writeln!(out, "{title}\n")?;
         write!(out, "{}", compare::summary(&report))?;
         writeln!(out, "\nreport: {}", html.display())?;

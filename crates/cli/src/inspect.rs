@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use mobileight::preprocess::Preprocessor;
-use mobileight::runtime::{Error, TensorId};
-use mobileight::{ElementType, Graph, Layout, Model};
+use mobileight::runtime::TensorId;
+use mobileight::{ElementType, Graph, Layout, Limits, Model};
 use serde::Serialize;
 
 use crate::arguments::{self, Computation, RecipeArguments};
@@ -80,12 +80,12 @@ struct Contract {
     bytes: u64,
 }
 
-pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
+pub fn main(arguments: &Arguments, limits: &Limits, out: &mut impl Write) -> Result<Outcome> {
     let paths = [Some(&arguments.model), arguments.other.as_ref()];
     let models: Vec<Summary> = paths
         .into_iter()
         .flatten()
-        .map(|path| summarize(path, arguments))
+        .map(|path| summarize(path, arguments, limits))
         .collect::<Result<_>>()?;
     let conversion = match models.as_slice() {
         [a, b] => Some(differences(a, b)),
@@ -101,20 +101,16 @@ pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn summarize(path: &Path, arguments: &Arguments) -> Result<Summary> {
-    let model = arguments::open(path)?;
+fn summarize(path: &Path, arguments: &Arguments, limits: &Limits) -> Result<Summary> {
+    let model = arguments::open(path, limits)?;
     let describe = || -> Result<Summary> {
         let graph = model.graph();
         let shapes: Vec<Vec<usize>> = arguments.input.iter().cloned().collect();
         let layout = Layout::new(graph, &shapes, false)?;
-        let options = arguments.computation.options().input_shapes(shapes);
+        let options = arguments.computation.options(limits).input_shapes(shapes);
         let arena_bytes = layout.arena_bytes();
         let packed_bytes = if graph.is_float() {
-            let limit = options.memory_limit;
-            if arena_bytes > limit {
-                let error = Error::MemoryLimit { needed: arena_bytes, arena: arena_bytes, limit };
-                return Err(error.into());
-            }
+            layout.check_limits(graph, limits)?;
             None
         } else {
             Some(model.plan(options)?.packed_bytes() as u64)

@@ -43,6 +43,9 @@ use clap::{Parser, Subcommand};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    #[command(flatten)]
+    limits: arguments::LimitArguments,
 }
 
 #[derive(Subcommand)]
@@ -83,19 +86,20 @@ enum Outcome {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let limits = &cli.limits.limits();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let result = match cli.command {
-        Command::Inspect(arguments) => inspect::main(&arguments, &mut out),
-        Command::Classify(arguments) => classify::main(&arguments, &mut out),
-        Command::Run(arguments) => run::main(&arguments),
-        Command::Preprocess(arguments) => preprocess::main(&arguments, &mut out),
+        Command::Inspect(arguments) => inspect::main(&arguments, limits, &mut out),
+        Command::Classify(arguments) => classify::main(&arguments, limits, &mut out),
+        Command::Run(arguments) => run::main(&arguments, limits),
+        Command::Preprocess(arguments) => preprocess::main(&arguments, limits, &mut out),
         #[cfg(feature = "tract")]
-        Command::Compare(arguments) => compare::main(&arguments, &mut out),
+        Command::Compare(arguments) => compare::main(&arguments, limits, &mut out),
         #[cfg(feature = "tract")]
-        Command::Demo(arguments) => demo::main(&arguments, &mut out),
-        Command::Bench(arguments) => bench::main(&arguments, &mut out),
+        Command::Demo(arguments) => demo::main(&arguments, limits, &mut out),
+        Command::Bench(arguments) => bench::main(&arguments, limits, &mut out),
         #[cfg(feature = "tract")]
-        Command::Compile(arguments) => compile::main(&arguments, &mut out),
+        Command::Compile(arguments) => compile::main(&arguments, limits, &mut out),
         #[cfg(feature = "tract")]
         Command::Pull(arguments) => pull::main(&arguments, &mut out),
     };

@@ -1,20 +1,27 @@
 //! Tensors as NumPy's `.npy` files.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use mobileight::{Data, ElementType, Tensor};
+use mobileight::{Data, ElementType, Exceeded, Limit, Limits, Tensor};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Reads a tensor of any element type that a model can take.
-pub fn read(path: &Path) -> Result<Tensor> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+/// Reads a tensor of any element type that a model can take, and that could fit in the memory of a plan.
+pub fn read(path: &Path, limits: &Limits) -> Result<Tensor> {
+    let most = limits.get(Limit::MemoryBytes);
+    let bytes = mobileight_files::read(path, most, ".npy").map_err(|error| match error {
+        mobileight_files::Error::TooLarge { found, most } => {
+            Exceeded { limit: Limit::MemoryBytes, found, most }.into()
+        }
+        error => anyhow::Error::from(error),
+    });
+    let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
     parse(&bytes).with_context(|| format!("cannot read {}", path.display()))
 }
 
-fn parse(bytes: &[u8]) -> Result<Tensor> {
+/// The tensor of a file's bytes.
+pub fn parse(bytes: &[u8]) -> Result<Tensor> {
     let rest = bytes.strip_prefix(MAGIC).context("it is no .npy file")?;
     let parts = match rest {
         [1, _, a, b, rest @ ..] => rest.split_at_checked(u16::from_le_bytes([*a, *b]).into()),
@@ -145,7 +152,7 @@ mod tests {
         ];
         for tensor in tensors {
             write(&path, &tensor).unwrap();
-            assert_eq!(read(&path).unwrap(), tensor);
+            assert_eq!(read(&path, &Limits::default()).unwrap(), tensor);
         }
         std::fs::remove_file(&path).unwrap();
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use mobileight::Limits;
 use mobileight::preprocess::{Preprocessor, decode_file};
 
 use crate::arguments::{self, RecipeArguments};
@@ -30,11 +31,11 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn main(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome> {
-    let model = arguments::open(&arguments.model)?;
+pub fn main(arguments: &Arguments, limits: &Limits, out: &mut impl Write) -> Result<Outcome> {
+    let model = arguments::open(&arguments.model, limits)?;
     let contract = arguments::contract(&model, &arguments.model)?;
     let preprocessor = Preprocessor::new(contract, arguments.recipe.recipe())?;
-    let image = decode_file(&arguments.image, &Default::default())?;
+    let image = decode_file(&arguments.image, limits)?;
     let tensor = preprocessor
         .prepare(&image)
         .with_context(|| format!("image {}", arguments.image.display()))?;

@@ -10,7 +10,7 @@ use clap::Args;
 #[cfg(feature = "tract")]
 use mobileight::reference::{Reference, ReferenceOptions};
 use mobileight::runtime::TensorId;
-use mobileight::{Model, PlanOptions, Session, Tensor, TensorView};
+use mobileight::{Limits, Model, PlanOptions, Session, Tensor, TensorView};
 
 use crate::arguments::{self, Computation};
 use crate::{Outcome, npy, text};
@@ -42,16 +42,16 @@ pub struct Arguments {
     computation: Computation,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Outcome> {
+pub fn main(arguments: &Arguments, limits: &Limits) -> Result<Outcome> {
     if arguments.output.is_none() && arguments.dump_tensors.is_none() {
         bail!("nothing to write: give --output FILE.npy, --dump-tensors DIR or both");
     }
-    let model = arguments::open(&arguments.model)?;
+    let model = arguments::open(&arguments.model, limits)?;
     let inputs: Vec<Tensor> =
-        arguments.input.iter().map(|path| npy::read(path)).collect::<Result<_>>()?;
+        arguments.input.iter().map(|path| npy::read(path, limits)).collect::<Result<_>>()?;
     let keep = arguments.dump_tensors.is_some();
     let shapes = planned_shapes(&model, &inputs);
-    let options = arguments.computation.options();
+    let options = arguments.computation.options(limits);
     let shapes_taken = || {
         let shapes = |shapes: Vec<&Vec<usize>>| {
             shapes.into_iter().map(|shape| text::shape(shape)).collect::<Vec<_>>().join(", ")
@@ -118,7 +118,7 @@ fn compute_fp32(
     let options = ReferenceOptions::default()
         .input_shapes(options.input_shapes.clone())
         .keep_intermediates(keep)
-        .memory_limit(options.memory_limit);
+        .limits(options.limits);
     let reference = Reference::new(Arc::clone(model.graph()), options).with_context(context)?;
     if keep {
         let tensors = reference.run_all(inputs)?;

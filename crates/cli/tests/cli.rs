@@ -19,7 +19,9 @@ fn usage_errors_exit_with_two() {
     fail(2, &["classify"], &["MODEL"]);
     fail(2, &["bench", "x.tflite", "--numerics", "fast"], &["xnnpack", "reference"]);
     fail(2, &["inspect", "x.tflite", "--input", "1,0,3"], &["1,224,224,3"]);
-    fail(2, &["inspect", "x.tflite", "--memory-limit", "lots"], &["MiB"]);
+    fail(2, &["inspect", "x.tflite", "--max", "memory_bytes=lots"], &["MiB"]);
+    fail(2, &["inspect", "x.tflite", "--max", "memory=1"], &["no limit `memory`", "image_pixels"]);
+    fail(2, &["inspect", "x.tflite", "--max", "memory_bytes"], &["LIMIT=VALUE"]);
     fail(2, &["classify", "x.tflite", "x.png", "--crop", "round"], &["central"]);
     assert!(succeed(&["--help"]).contains("classify"));
 }
@@ -60,18 +62,41 @@ fn inspect_answers_what_a_model_takes() {
 }
 
 #[test]
-fn sizes_over_the_memory_limit_are_refused_with_the_figure() {
+fn what_is_over_a_limit_is_refused_with_the_figure() {
     let model = operator("conv_2d_int8.tflite");
     let shape =
         json(&succeed(&["inspect", &model, "--json"]))["models"][0]["inputs"][0]["shape"].clone();
     let channels = shape[3].as_u64().unwrap();
     let large = format!("1,40000,40000,{channels}");
     let needed = (40_000u64 * 40_000 * channels).to_string();
-    let message = fail(1, &["inspect", &model, "--input", &large], &["limit of 1073741824"]);
+    let message =
+        fail(1, &["inspect", &model, "--input", &large], &["limit of 1073741824", "--max"]);
     let found: u64 =
-        message.split("needs ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        message.split(": ").last().unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(found >= needed.parse().unwrap());
-    fail(1, &["bench", &model, "--memory-limit", "10"], &["limit of 10"]);
+    for limit in ["model_bytes", "tensors", "operators", "memory_bytes", "multiply_adds"] {
+        let lowered = format!("{limit}=1");
+        let parts = [model.as_str(), "over the limit of 1", limit];
+        fail(1, &["inspect", &model, "--max", &lowered], &parts);
+        // A global option: before the command too.
+        fail(1, &["--max", &lowered, "bench", &model], &parts);
+        let raised = format!("{limit}=1G");
+        succeed(&["inspect", &model, "--max", &lowered, "--max", &raised]);
+    }
+    let folder = Folder::new("limits");
+    let picture = folder.picture("picture.png", 40, 30);
+    let model = operator("../../models/demo/int8.tflite");
+    for limit in ["image_bytes", "image_pixels"] {
+        let arguments = ["classify", &model, &picture, "--max", &format!("{limit}=1K")];
+        fail(1, &arguments, &["picture.png", "over the limit of 1024", limit]);
+    }
+    let labels = folder.file("labels.txt", "road\n".repeat(16).as_bytes());
+    let arguments = ["classify", &model, &picture, "--labels", &labels, "--max", "label_bytes=9"];
+    fail(1, &arguments, &["labels.txt", "80 bytes of labels", "label_bytes"]);
+    let help = succeed(&["classify", "--help"]);
+    for part in ["label_bytes", "4194304", "image_pixels", "100000000"] {
+        assert!(help.contains(part), "{help}");
+    }
 }
 
 #[test]

@@ -1,8 +1,42 @@
 //! Whole files: read within a limit, written completely or not at all.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
+
+/// Why a file could not be read.
+#[derive(Debug)]
+pub enum Error {
+    /// What the system says, or why this is no file that could be meant.
+    Io(io::Error),
+    /// It is longer than asked for.
+    TooLarge {
+        /// Its bytes; one more than allowed, where it grew while it was read.
+        found: u64,
+        /// The bytes allowed.
+        most: u64,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io(error) => error.fmt(f),
+            Error::TooLarge { found, most } => {
+                write!(f, "has {found} bytes, at most {most} are read")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Error::Io(error)
+    }
+}
 
 /// Reads a file that must be a regular one, not empty, of at most `maximum` bytes. `what` is the kind of file that is expected, as
 /// messages call it.
@@ -15,9 +49,9 @@ use std::path::Path;
 /// let error = mobileight_files::read(std::env::temp_dir(), 10, "model").unwrap_err();
 /// assert_eq!(error.to_string(), "is a directory; give the model file in it");
 /// ```
-pub fn read(path: impl AsRef<Path>, maximum: u64, what: &str) -> io::Result<Vec<u8>> {
+pub fn read(path: impl AsRef<Path>, maximum: u64, what: &str) -> Result<Vec<u8>, Error> {
     let path = path.as_ref();
-    let refuse = |reason: String| Err(io::Error::new(ErrorKind::InvalidInput, reason));
+    let refuse = |reason: String| Err(io::Error::new(ErrorKind::InvalidInput, reason).into());
     // Asked before opening: opening a pipe would wait for its writer.
     let found = fs::metadata(path)?;
     if found.is_dir() {
@@ -27,16 +61,14 @@ pub fn read(path: impl AsRef<Path>, maximum: u64, what: &str) -> io::Result<Vec<
         return refuse("is not a regular file".into());
     }
     if found.len() > maximum {
-        return refuse(format!("has {} bytes, at most {maximum} are read", found.len()));
+        return Err(Error::TooLarge { found: found.len(), most: maximum });
     }
     let mut bytes = Vec::with_capacity(found.len() as usize);
     // The file may grow while it is read.
     File::open(path)?.take(maximum.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 {
         0 => refuse("is empty".into()),
-        length if length > maximum => {
-            refuse(format!("has more than the {maximum} bytes that are read at most"))
-        }
+        found if found > maximum => Err(Error::TooLarge { found, most: maximum }),
         _ => Ok(bytes),
     }
 }

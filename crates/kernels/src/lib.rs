@@ -31,7 +31,6 @@ pub mod concatenation;
 pub mod convolution;
 pub mod crew;
 mod error;
-#[cfg(not(feature = "std"))]
 pub mod math;
 pub mod mean;
 mod numerics;

@@ -1,7 +1,10 @@
-//! Every instruction set that this CPU has computes what the portable kernels compute, on random shapes and odd addresses.
+//! Every instruction set that this CPU has computes what the portable kernels compute, on random shapes and odd addresses, and touches
+//! no byte beyond its buffers.
+
+mod guard;
 
 use mobileight_kernels::binary::{Addition, BinaryQuantization, Broadcast, Multiplication};
-use mobileight_kernels::bytes::AlignedBytes;
+use mobileight_kernels::bytes::{AlignedBytes, as_bytes_mut};
 use mobileight_kernels::convolution::{Convolution, DepthwiseConvolution, Geometry, Weights};
 use mobileight_kernels::crew::{Crew, Part, Shares, Split};
 use mobileight_kernels::mean::Mean;
@@ -86,8 +89,10 @@ fn check(
     kernel: impl Fn(InstructionSet, &[u8], &mut [u8], &mut [u8]),
 ) {
     let compute = |set| {
-        run(input, outputs, scratch_bytes, |input, output, scratch| {
-            kernel(set, input, output, scratch);
+        guard::each(|| {
+            run(input, outputs, scratch_bytes, |input, output, scratch| {
+                kernel(set, input, output, scratch);
+            })
         })
     };
     let expected = compute(InstructionSet::Portable);
@@ -106,13 +111,18 @@ fn weights(bytes: &[u8], zero_point: Option<u8>) -> Weights<'_> {
     zero_point.map_or(Weights::int8(bytes), |zero| Weights::uint8(bytes, zero))
 }
 
-/// Runs on buffers that start at odd addresses, with working memory that is not clean.
+/// Runs on buffers that start at odd addresses and on ones that are as long as they must be and no longer, with working memory that is not
+/// clean.
 fn run(
     input: &[u8],
     outputs: usize,
     scratch_bytes: usize,
-    kernel: impl FnOnce(&[u8], &mut [u8], &mut [u8]),
+    kernel: impl Fn(&[u8], &mut [u8], &mut [u8]),
 ) -> Vec<u8> {
+    let mut tight = vec![0xAA; outputs];
+    let mut words = vec![0x5555_5555i32; scratch_bytes.div_ceil(4)];
+    kernel(&input.to_vec(), &mut tight, &mut as_bytes_mut(&mut words)[..scratch_bytes]);
+
     let mut shifted = AlignedBytes::zeroed(input.len() + 3);
     shifted[3..].copy_from_slice(input);
     let mut output = AlignedBytes::zeroed(outputs + 5);
@@ -121,22 +131,24 @@ fn run(
     scratch.fill(0x55);
     kernel(&shifted[3..], &mut output[5..], &mut scratch);
     assert_eq!(output[..5], [0xAA; 5]);
-    output[5..].to_vec()
+    assert_eq!(output[5..], tight);
+    tight
 }
 
 /// One convolution of random everything, over all channels or depthwise.
 fn check_convolution(random: &mut Random, g: Geometry, is_depthwise: bool) {
     let taps = g.filter[0] * g.filter[1] * if is_depthwise { 1 } else { g.input_channels };
     let (bytes, zero_point) = random.weights(taps * g.output_channels);
-    let weights = weights(&bytes, zero_point);
     let bias: Vec<i32> =
         (0..g.output_channels).map(|_| random.between(0, 20_000) as i32 - 10_000).collect();
     let requantization = random.requantization(g.output_channels, taps);
     let zero = random.one_of(&[0, 128, 255, 3]);
     let input = random.codes(g.batch * g.input[0] * g.input[1] * g.input_channels);
     let outputs = g.batch * g.output[0] * g.output[1] * g.output_channels;
-    let compute = |set| {
-        let factors = requantization.clone();
+    // The kernel is made where its memory is guarded: packed weights, and those that it reads.
+    let compute_once = |set| {
+        let (bytes, bias, factors) = (bytes.clone(), bias.clone(), requantization.clone());
+        let weights = weights(&bytes, zero_point);
         if is_depthwise {
             let kernel = DepthwiseConvolution::new(set, g, zero, weights, &bias, factors).unwrap();
             let is_vector = kernel.instruction_set() == set;
@@ -155,6 +167,7 @@ fn check_convolution(random: &mut Random, g: Geometry, is_depthwise: bool) {
             })
         }
     };
+    let compute = |set| guard::each(|| compute_once(set));
     let expected = compute(InstructionSet::Portable);
     for set in vector_sets() {
         let wrong = compute(set).iter().zip(&expected).position(|(a, b)| a != b);
@@ -249,14 +262,16 @@ fn binary_operators_equal_the_portable_ones() {
             // Scales too far apart are refused.
             let Ok(kernel) = Multiplication::new(numerics, broadcast, q) else { continue };
             check(&what, &codes, outputs, 0, |set, input, output, _| {
+                // Each by itself, so that each has its borders.
                 let (a, b) = input.split_at(lengths[0]);
-                kernel.run(set, a, b, output).unwrap();
+                kernel.run(set, &a.to_vec(), &b.to_vec(), output).unwrap();
             });
         } else {
             let Ok(kernel) = Addition::new(numerics, broadcast, q, case % 3 == 1) else { continue };
             check(&what, &codes, outputs, 0, |set, input, output, _| {
+                // Each by itself, so that each has its borders.
                 let (a, b) = input.split_at(lengths[0]);
-                kernel.run(set, a, b, output).unwrap();
+                kernel.run(set, &a.to_vec(), &b.to_vec(), output).unwrap();
             });
         }
     }
@@ -360,7 +375,7 @@ fn parts_make_the_whole() {
             };
             let whole = Split::new(0..outputs, unit, 1);
             let split = Split::new(0..outputs, unit, random.between(2, 5));
-            let compute = |split: &Split| {
+            let compute_once = |split: &Split| {
                 run(&input, outputs, scratch_bytes, |input, output, scratch| {
                     let work = |part: Part<'_>, scratch: &mut [u8]| match is_depthwise {
                         true => depthwise.as_ref().unwrap().run_part(
@@ -383,6 +398,7 @@ fn parts_make_the_whole() {
                     crew.finish().unwrap();
                 })
             };
+            let compute = |split: &Split| guard::each(|| compute_once(split));
             assert_eq!(compute(&split), compute(&whole), "{set} {g:?} {split:?}");
         }
     }

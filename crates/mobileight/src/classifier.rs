@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use image::DynamicImage;
-use mobileight_preprocess::Recipe;
+use mobileight_preprocess::{Recipe, decode_file};
 use mobileight_runtime::{ElementType, ModelBytes, Numerics, PlanOptions};
 use rayon::prelude::*;
 
@@ -49,7 +49,7 @@ impl Classifier {
         Classifier::new(Model::from_bytes(bytes)?)
     }
 
-    /// A classifier of an opened model, with the default recipe and [`PlanOptions`].
+    /// A classifier of an opened model, with the default recipe and the model's [`plan_options`](Model::plan_options).
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Classifier {
         Ok(self)
     }
 
-    /// Plans again with other options: numerics, input size, memory limit. One image is run at a time, so the batch must be one.
+    /// Plans again with other options: numerics, input size, limits. One image is run at a time, so the batch must be one.
     ///
     /// # Errors
     ///
@@ -172,6 +172,15 @@ impl Classifier {
     /// When the image cannot be prepared.
     pub fn classify(&self, image: &DynamicImage) -> Result<Vec<Prediction>, Error> {
         Ok(self.rank(&self.pipeline.embedding(image)?))
+    }
+
+    /// The best classes of an image file, decoded within the model's [limits](Model::limits).
+    ///
+    /// # Errors
+    ///
+    /// When the image cannot be read, is over a limit, or cannot be prepared.
+    pub fn classify_file(&self, path: impl AsRef<Path>) -> Result<Vec<Prediction>, Error> {
+        self.classify(&decode_file(path, self.pipeline.model().limits())?)
     }
 
     /// Classifies many images in parallel, in the caller's rayon pool; one result for each, in order.

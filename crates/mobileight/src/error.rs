@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use mobileight_runtime::Exceeded;
+
 /// Why a model could not be opened or an image not be classified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -14,7 +16,7 @@ pub enum Error {
         /// What the system said, or what is wrong with the file.
         reason: String,
     },
-    /// A model file was read, but its content was refused.
+    /// A file's content was refused, or its size.
     #[error("{}: {error}", path.display())]
     InFile {
         /// The file.
@@ -122,6 +124,12 @@ pub enum Error {
         "no class {0:?}: give an index below the number of classes, or a label as it is written in the label file"
     )]
     NoSuchClass(String),
+}
+
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Self {
+        mobileight_runtime::Error::from(exceeded).into()
+    }
 }
 
 fn explain(found: usize, classes: usize) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mobileight_runtime::Metadata;
+use mobileight_runtime::{Exceeded, Limit, Limits, Metadata};
 
 use crate::Error;
 
@@ -25,19 +25,32 @@ impl Labels {
     ///
     /// # Errors
     ///
-    /// [`Error::LabelFile`] when it cannot be read, is not UTF-8 or is empty.
+    /// [`Error::LabelFile`] when it cannot be read, is not UTF-8 or is empty; [`Error::InFile`] when it is over the default limit.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Labels::from_file_within(path, &Limits::default())
+    }
+
+    /// The same within other limits than the default ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_file`](Labels::from_file).
+    pub fn from_file_within(path: impl AsRef<Path>, limits: &Limits) -> Result<Self, Error> {
         let path = path.as_ref();
         let fail = |reason: String| Error::LabelFile { path: path.into(), reason };
-        let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+        Labels::from_bytes(label_bytes(path, limits, fail)?).map_err(fail)
+    }
+
+    /// The labels of a file's bytes; what is wrong with them, in words.
+    fn from_bytes(bytes: Vec<u8>) -> Result<Self, String> {
         let text = String::from_utf8(bytes).map_err(|error| {
-            fail(format!("is not UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
+            format!("is not UTF-8 text (byte {})", error.utf8_error().valid_up_to())
         })?;
         let labels = Metadata::parse_labels(&text);
-        if labels.is_empty() {
-            return Err(fail("is empty; one label a line is expected".into()));
+        match labels.is_empty() {
+            true => Err("is empty; one label a line is expected".into()),
+            false => Ok(Labels(labels)),
         }
-        Ok(Labels(labels))
     }
 
     /// Number of labels.
@@ -71,6 +84,22 @@ impl Labels {
             false => Err(Error::LabelCount { found: self.len(), classes }),
         }
     }
+}
+
+/// The bytes of a file of labels, whatever its form; `fail` makes the error of one that cannot be read.
+pub(crate) fn label_bytes(
+    path: &Path,
+    limits: &Limits,
+    fail: impl Fn(String) -> Error,
+) -> Result<Vec<u8>, Error> {
+    let most = limits.get(Limit::LabelBytes);
+    mobileight_files::read(path, most, "text").map_err(|error| match error {
+        mobileight_files::Error::TooLarge { found, most } => Error::InFile {
+            path: path.into(),
+            error: Box::new(Exceeded { limit: Limit::LabelBytes, found, most }.into()),
+        },
+        error => fail(error.to_string()),
+    })
 }
 
 #[cfg(test)]

@@ -46,8 +46,8 @@ pub use mobileight_preprocess as preprocess;
 pub use mobileight_reference as reference;
 pub use mobileight_runtime as runtime;
 pub use mobileight_runtime::{
-    Data, DataView, ElementType, Graph, Layout, Numerics, Plan, PlanOptions, Quantization, Session,
-    Tensor, TensorView,
+    Data, DataView, ElementType, Exceeded, Graph, Layout, Limit, Limits, Numerics, Plan,
+    PlanOptions, Quantization, Session, Tensor, TensorView,
 };
 #[cfg(feature = "tract")]
 pub use mobileight_tflite as tflite;

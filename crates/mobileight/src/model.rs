@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mobileight_preprocess::InputContract;
-use mobileight_runtime::{Graph, ModelBytes, Plan, PlanOptions, Session, compiled};
+use mobileight_runtime::{
+    Exceeded, Graph, Limit, Limits, ModelBytes, Plan, PlanOptions, Session, compiled,
+};
 
 use crate::Error;
 
@@ -12,6 +14,7 @@ use crate::Error;
 #[derive(Clone, Debug)]
 pub struct Model {
     graph: Arc<Graph>,
+    limits: Limits,
 }
 
 impl Model {
@@ -21,11 +24,25 @@ impl Model {
     ///
     /// [`Error::Unreadable`]; [`Error::InFile`] says what is wrong with the content, down to the operator and tensor.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Model::open_within(path, Limits::default())
+    }
+
+    /// Opens a file within other limits than the default ones; what is made of the model keeps to them too.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Model::open).
+    pub fn open_within(path: impl AsRef<Path>, limits: Limits) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = mobileight_files::read(path, ModelBytes::MAXIMUM_FILE, "model")
-            .map_err(|error| Error::Unreadable { path: path.into(), reason: error.to_string() })?;
-        Model::from_bytes(bytes)
-            .map_err(|error| Error::InFile { path: path.into(), error: Box::new(error) })
+        let in_file = |error| Error::InFile { path: path.into(), error: Box::new(error) };
+        let most = limits.get(Limit::ModelBytes);
+        let bytes = mobileight_files::read(path, most, "model").map_err(|error| match error {
+            mobileight_files::Error::TooLarge { found, most } => {
+                in_file(Exceeded { limit: Limit::ModelBytes, found, most }.into())
+            }
+            error => Error::Unreadable { path: path.into(), reason: error.to_string() },
+        })?;
+        Model::from_bytes_within(bytes, limits).map_err(in_file)
     }
 
     /// Reads the bytes of a `.tflite` file (with the feature `tract`) or of a compiled model: owned ones, or a part of the program by
@@ -35,17 +52,42 @@ impl Model {
     ///
     /// `Load` for a `.tflite` file, [`Error::NeedsTract`] for one without the feature, [`Error::Run`] for a compiled model.
     pub fn from_bytes(bytes: impl Into<ModelBytes>) -> Result<Self, Error> {
+        Model::from_bytes_within(bytes, Limits::default())
+    }
+
+    /// Reads bytes within other limits than the default ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_bytes`](Model::from_bytes).
+    pub fn from_bytes_within(bytes: impl Into<ModelBytes>, limits: Limits) -> Result<Self, Error> {
         let bytes = bytes.into();
         let graph = match compiled::is_compiled(&bytes) {
-            true => compiled::read(bytes)?,
-            false => read_tflite(bytes)?,
+            true => compiled::read_within(bytes, &limits)?,
+            false => read_tflite(bytes, &limits)?,
         };
-        Ok(Model { graph: Arc::new(graph) })
+        Ok(Model { graph: Arc::new(graph), limits })
     }
 
     /// A model of a graph that was made or changed in the program.
     pub fn from_graph(graph: Graph) -> Self {
-        Model { graph: Arc::new(graph) }
+        Model { graph: Arc::new(graph), limits: Limits::default() }
+    }
+
+    /// Another graph within the same limits.
+    #[cfg(feature = "tract")]
+    pub(crate) fn with_graph(&self, graph: Graph) -> Self {
+        Model { graph: Arc::new(graph), limits: self.limits }
+    }
+
+    /// The limits that the model was opened within.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Options that keep to the model's limits, else the default ones.
+    pub fn plan_options(&self) -> PlanOptions {
+        PlanOptions::default().limits(self.limits)
     }
 
     /// The graph: tensors, operators, quantization.
@@ -77,19 +119,19 @@ impl Model {
     ///
     /// As [`plan`](Model::plan).
     pub fn session(&self) -> Result<Session, Error> {
-        Ok(Session::new(self.plan(PlanOptions::default())?))
+        Ok(Session::new(self.plan(self.plan_options())?))
     }
 }
 
 #[cfg(feature = "tract")]
-fn read_tflite(bytes: ModelBytes) -> Result<Graph, Error> {
-    Ok(mobileight_tflite::read(bytes)?)
+fn read_tflite(bytes: ModelBytes, limits: &Limits) -> Result<Graph, Error> {
+    Ok(mobileight_tflite::read_within(bytes, limits)?)
 }
 
 #[cfg(not(feature = "tract"))]
-fn read_tflite(bytes: ModelBytes) -> Result<Graph, Error> {
+fn read_tflite(bytes: ModelBytes, limits: &Limits) -> Result<Graph, Error> {
     match bytes.get(4..8) {
         Some(b"TFL3") => Err(Error::NeedsTract),
-        _ => Ok(compiled::read(bytes)?),
+        _ => Ok(compiled::read_within(bytes, limits)?),
     }
 }

@@ -44,7 +44,7 @@ impl Engine {
     fn fp32(model: &Model, options: &PlanOptions) -> Result<Self, Error> {
         let options = ReferenceOptions::default()
             .input_shapes(options.input_shapes.clone())
-            .memory_limit(options.memory_limit);
+            .limits(options.limits);
         let reference = Reference::new(Arc::clone(model.graph()), options)?;
         Ok(Engine::Fp32(Box::new(reference)))
     }
@@ -73,14 +73,15 @@ impl Pipeline {
         Pipeline::new(Model::open(path)?)
     }
 
-    /// A pipeline of an opened model, with the default recipe and [`PlanOptions`]: quantized models on the INT8 kernels, float
+    /// A pipeline of an opened model, with the default recipe and the model's [`plan_options`](Model::plan_options): quantized models on the INT8 kernels, float
     /// models on the FP32 reference (feature `tract`).
     ///
     /// # Errors
     ///
     /// As [`open`](Pipeline::open).
     pub fn new(model: Model) -> Result<Self, Error> {
-        Pipeline::build(model, PlanOptions::default(), Recipe::default(), false)
+        let options = model.plan_options();
+        Pipeline::build(model, options, Recipe::default(), false)
     }
 
     fn build(
@@ -121,7 +122,7 @@ impl Pipeline {
         self.plan_options(options)
     }
 
-    /// Plans again with other options: numerics, input size, memory limit. One image is run at a time, so the batch must be one.
+    /// Plans again with other options: numerics, input size, limits. One image is run at a time, so the batch must be one.
     ///
     /// # Errors
     ///

@@ -5,23 +5,9 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use mobileight_runtime::{Limit, Limits};
 
 use crate::Error;
-
-/// What a file may cost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The most pixels, width times height; 100 megapixels by default. Checked before pixels are decoded.
-    pub maximum_pixels: u64,
-    /// The most bytes of a file; 256 MiB by default.
-    pub maximum_file_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { maximum_pixels: 100_000_000, maximum_file_bytes: 256 << 20 }
-    }
-}
 
 /// Decodes a PNG, JPEG, BMP, WebP or GIF file; the format is told by the content. EXIF orientation is applied, of an animation
 /// the first frame is taken.
@@ -42,11 +28,9 @@ pub fn decode_file(path: impl AsRef<Path>, limits: &Limits) -> Result<DynamicIma
 /// When it cannot be read, or has more bytes than the limit.
 pub fn read_bytes(path: impl AsRef<Path>, limits: &Limits) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    let most = limits.maximum_file_bytes.saturating_add(1);
+    let most = limits.get(Limit::ImageBytes).saturating_add(1);
     File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limits.maximum_file_bytes {
-        return Err(Error::TooManyBytes { limit: limits.maximum_file_bytes });
-    }
+    limits.check(Limit::ImageBytes, bytes.len() as u64)?;
     Ok(bytes)
 }
 
@@ -59,9 +43,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<DynamicImage, Error> {
     if bytes.is_empty() {
         return Err(Error::Empty);
     }
-    if bytes.len() as u64 > limits.maximum_file_bytes {
-        return Err(Error::TooManyBytes { limit: limits.maximum_file_bytes });
-    }
+    limits.check(Limit::ImageBytes, bytes.len() as u64)?;
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     let Some(format) = reader.format().filter(ImageFormat::reading_enabled) else {
         let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -71,13 +53,12 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<DynamicImage, Error> {
 
     // Sixteen bytes a pixel are enough for 16-bit RGBA and a second frame's worth of scratch.
     let mut bounds = image::Limits::no_limits();
-    bounds.max_alloc = Some(limits.maximum_pixels.saturating_mul(16).saturating_add(1 << 20));
+    bounds.max_alloc =
+        Some(limits.get(Limit::ImagePixels).saturating_mul(16).saturating_add(1 << 20));
     reader.limits(bounds);
     let mut decoder = reader.into_decoder().map_err(failed)?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > limits.maximum_pixels {
-        return Err(Error::TooManyPixels { width, height, limit: limits.maximum_pixels });
-    }
+    limits.check(Limit::ImagePixels, u64::from(width) * u64::from(height))?;
     if format == ImageFormat::Jpeg && !jpeg_ends(bytes) {
         return Err(Error::Truncated { bytes: bytes.len() });
     }

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use mobileight_runtime::ElementType;
+use mobileight_runtime::{ElementType, Exceeded};
 
 /// Why an image could not be read or a preprocessor not be made.
 #[derive(Debug, thiserror::Error)]
@@ -39,25 +39,9 @@ pub enum Error {
         /// Bytes found.
         bytes: usize,
     },
-    /// More pixels than the limit.
-    #[error(
-        "has {width}x{height} pixels, that is {:.1} megapixels, the limit is {:.1}; scale it down or raise `Limits::maximum_pixels`",
-        f64::from(*width) * f64::from(*height) / 1e6, *limit as f64 / 1e6
-    )]
-    TooManyPixels {
-        /// Pixels in a row.
-        width: u32,
-        /// Rows.
-        height: u32,
-        /// The most pixels taken.
-        limit: u64,
-    },
-    /// A longer file than the limit.
-    #[error("has more than {limit} bytes; raise `Limits::maximum_file_bytes` if that is right")]
-    TooManyBytes {
-        /// The most bytes taken.
-        limit: u64,
-    },
+    /// More pixels or bytes than allowed.
+    #[error(transparent)]
+    Limit(#[from] Exceeded),
     /// The decoder refused the bytes.
     #[cfg(feature = "image")]
     #[error("cannot be decoded as {format}: {error}")]

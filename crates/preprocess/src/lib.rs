@@ -21,11 +21,11 @@ mod table;
 
 pub use contract::InputContract;
 #[cfg(feature = "image")]
-pub use decode::{Limits, decode, decode_file, read_bytes};
+pub use decode::{decode, decode_file, read_bytes};
 pub use error::Error;
 #[cfg(feature = "image")]
 pub use image;
-pub use mobileight_runtime::Normalization;
+pub use mobileight_runtime::{Exceeded, Limit, Limits, Normalization};
 pub use preprocessor::{Preprocessor, RgbView};
 pub use recipe::{ChannelOrder, Crop, NormalizationChoice, Recipe, Resize};
 pub use table::NormalizationSource;

@@ -76,7 +76,41 @@ struct Taps<W> {
     weights: Vec<W>,
 }
 
+/// Output positions in a row, and the input positions under their windows.
+struct Group {
+    outputs: core::ops::Range<usize>,
+    inputs: core::ops::Range<usize>,
+}
+
 impl<W> Taps<W> {
+    /// The first input position and the weights of an output position.
+    fn window(&self, at: usize) -> (usize, &[W]) {
+        let (start, range) = &self.windows[at];
+        (*start, &self.weights[range.clone()])
+    }
+
+    /// The input positions of an output position; starts and ends ascend.
+    fn inputs(&self, at: usize) -> core::ops::Range<usize> {
+        let (start, range) = &self.windows[at];
+        *start..start + range.len()
+    }
+
+    /// All output positions, in groups of at most so many input positions where more than one is in a group.
+    fn groups(&self, most: usize) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        for at in 0..self.windows.len() {
+            let inputs = self.inputs(at);
+            match groups.last_mut() {
+                Some(group) if inputs.end.saturating_sub(group.inputs.start) <= most => {
+                    group.outputs.end = at + 1;
+                    group.inputs.end = inputs.end;
+                }
+                _ => groups.push(Group { outputs: at..at + 1, inputs }),
+            }
+        }
+        groups
+    }
+
     fn iter(&self) -> impl Iterator<Item = (usize, &[W])> {
         self.windows.iter().map(|(start, range)| (*start, &self.weights[range.clone()]))
     }
@@ -126,6 +160,9 @@ fn antialiased<const C: usize>(part: Part, width: usize, height: usize) -> Vec<[
 /// Rows that are resized at once: values of vectors.
 const ROWS: usize = 16;
 
+/// Columns that are worked on together, unless one output pixel has more: a row of any length takes so much memory and no more.
+const COLUMNS: usize = 8192;
+
 struct Antialiased<'a, const C: usize> {
     part: Part<'a>,
     horizontal: &'a Taps<i32>,
@@ -139,39 +176,62 @@ impl<const C: usize> Plain for Antialiased<'_, C> {
         const HALF: i32 = 1 << (FRACTION_BITS - 1);
         let Antialiased { part, horizontal, vertical, output } = self;
         let width = horizontal.windows.len();
-        // Along the rows a few of them at once, the same column of each beside each other.
-        let mut between = vec![0; width * C * part.height()];
-        let mut columns = vec![[0u8; ROWS]; part.width() * C];
+        let groups = horizontal.groups(COLUMNS);
+        let most = groups.iter().map(|group| group.inputs.len()).max().unwrap_or(0);
+        let mut columns = vec![[0u8; ROWS]; most * C];
         let mut resized = vec![[0u8; ROWS]; width * C];
-        for (block, between) in between.chunks_mut(ROWS * width * C).enumerate() {
-            let values: [&[u8]; ROWS] = core::array::from_fn(|row| {
-                // Where there are fewer rows, the last stands for the others.
-                part.row::<C>((block * ROWS + row).min(part.height() - 1)).as_flattened()
-            });
-            transpose(&values, &mut columns);
-            for (at, (start, weights)) in horizontal.iter().enumerate() {
-                for c in 0..C {
-                    let mut sums = [HALF; ROWS];
-                    let taps = columns[start * C + c..].iter().step_by(C).zip(weights);
-                    for (column, &weight) in taps {
-                        for (sum, &value) in sums.iter_mut().zip(column) {
-                            *sum += i32::from(value) * weight;
+        let mut block = vec![0; ROWS * width * C];
+        // Sums of all output rows: what lies between is never held, an image may have far more rows than the output.
+        let padded = (width * C).next_multiple_of(ROWS);
+        let mut sums = vec![HALF; padded * vertical.windows.len()];
+        // The output rows that the input's row may touch.
+        let mut reached = 0..0;
+        for first in (0..part.height()).step_by(ROWS) {
+            // Along the rows a few of them at once, the same column of each beside each other.
+            let rows = ROWS.min(part.height() - first);
+            for group in &groups {
+                let values: [&[u8]; ROWS] = core::array::from_fn(|row| {
+                    // Where there are fewer rows, the last stands for the others.
+                    let row = part.row::<C>(first + row.min(rows - 1));
+                    row[group.inputs.clone()].as_flattened()
+                });
+                let columns = &mut columns[..group.inputs.len() * C];
+                transpose(&values, columns);
+                for at in group.outputs.clone() {
+                    let (start, weights) = horizontal.window(at);
+                    let start = start - group.inputs.start;
+                    for c in 0..C {
+                        let mut sums = [HALF; ROWS];
+                        let taps = columns[start * C + c..].iter().step_by(C).zip(weights);
+                        for (column, &weight) in taps {
+                            for (sum, &value) in sums.iter_mut().zip(column) {
+                                *sum += i32::from(value) * weight;
+                            }
                         }
+                        resized[at * C + c] = round(&sums);
                     }
-                    resized[at * C + c] = round(&sums);
                 }
             }
-            transpose_back(&resized, between);
+            transpose_back(&resized, &mut block[..rows * width * C]);
+            for (row, values) in (first..).zip(block.chunks_exact(width * C).take(rows)) {
+                let ends = |at: usize| vertical.inputs(at).end <= row;
+                while reached.start < vertical.windows.len() && ends(reached.start) {
+                    reached.start += 1;
+                }
+                let begins = |at: usize| vertical.inputs(at).start <= row;
+                while reached.end < vertical.windows.len() && begins(reached.end) {
+                    reached.end += 1;
+                }
+                for at in reached.clone() {
+                    let (start, weights) = vertical.window(at);
+                    let weight = weights[row - start];
+                    for (sum, &value) in sums[at * padded..].iter_mut().zip(values) {
+                        *sum += i32::from(value) * weight;
+                    }
+                }
+            }
         }
-        let mut sums = vec![0; (width * C).next_multiple_of(ROWS)];
-        for ((start, weights), output) in vertical.iter().zip(output.chunks_exact_mut(width)) {
-            sums.fill(HALF);
-            for (row, &weight) in between[start * width * C..].chunks_exact(width * C).zip(weights)
-            {
-                for (sum, &value) in sums.iter_mut().zip(row) {
-                    *sum += i32::from(value) * weight;
-                }
-            }
+        for (sums, output) in sums.chunks_exact(padded).zip(output.chunks_exact_mut(width)) {
             let some = output.as_flattened_mut().chunks_mut(ROWS);
             for (output, sums) in some.zip(sums.as_chunks::<ROWS>().0) {
                 let values = round(sums);
@@ -298,16 +358,17 @@ fn nearest<const C: usize>(part: Part, width: usize, height: usize) -> Vec<[u8; 
 /// Shares of input pixels in an output pixel, in exact whole numbers before the division.
 fn area_taps(from: usize, to: usize) -> Taps<f32> {
     let mut taps = Taps { windows: Vec::with_capacity(to), weights: Vec::new() };
-    for at in 0..to {
-        // In units of 1/to of an input pixel.
-        let (begin, end) = (at * from, (at + 1) * from);
-        let first = begin / to;
+    // In units of 1/to of an input pixel. 64 bits hold the product of any two lengths, 32 do not.
+    let [unit, length] = [to as u64, from as u64];
+    for at in 0..unit {
+        let (begin, end) = (at * length, (at + 1) * length);
+        let first = begin / unit;
         let start = taps.weights.len();
-        taps.weights.extend((first..end.div_ceil(to)).map(|input| {
-            let covered = end.min((input + 1) * to) - begin.max(input * to);
+        taps.weights.extend((first..end.div_ceil(unit)).map(|input| {
+            let covered = end.min((input + 1) * unit) - begin.max(input * unit);
             covered as f32 / from as f32
         }));
-        taps.windows.push((first, start..taps.weights.len()));
+        taps.windows.push((first as usize, start..taps.weights.len()));
     }
     taps
 }

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use mobileight_preprocess::image::{self, DynamicImage, ImageFormat};
-use mobileight_preprocess::{Error, Limits, decode, decode_file};
+use mobileight_preprocess::{Error, Exceeded, Limit, Limits, decode, decode_file};
 
 fn drawn(width: u32, height: u32) -> DynamicImage {
     image::RgbImage::from_fn(width, height, |x, y| {
@@ -65,6 +65,12 @@ fn exif_orientation_is_applied() {
     assert_eq!(read, upright.rotate90());
 }
 
+fn exceeded(error: Error) -> (Limit, u64, u64) {
+    let Error::Limit(Exceeded { limit, found, most }) = error else { panic!("{error}") };
+    assert!(error.to_string().contains(&format!("--max {limit}=")), "{error}");
+    (limit, found, most)
+}
+
 #[test]
 fn huge_images_are_refused_before_pixels_are_decoded() {
     // A BMP header of 30000 x 30000 pixels, and nothing behind it.
@@ -73,14 +79,20 @@ fn huge_images_are_refused_before_pixels_are_decoded() {
         bytes[at..at + 4].copy_from_slice(&30_000i32.to_le_bytes());
     }
     let error = decode(&bytes, &Limits::default()).unwrap_err();
-    assert!(matches!(error, Error::TooManyPixels { .. }), "{error}");
-    let message = error.to_string();
-    assert!(message.contains("30000x30000") && message.contains("100.0"), "{message}");
-    let few = Limits { maximum_pixels: 63, ..Limits::default() };
-    assert!(decode(&encoded(&drawn(8, 8), ImageFormat::Png), &few).is_err());
-    let short = Limits { maximum_file_bytes: 10, ..Limits::default() };
-    let error = decode(&[0; 11], &short).unwrap_err();
-    assert!(matches!(error, Error::TooManyBytes { limit: 10 }), "{error}");
+    assert_eq!(exceeded(error), (Limit::ImagePixels, 900_000_000, 100_000_000));
+    let picture = encoded(&drawn(8, 8), ImageFormat::Png);
+    let most = |pixels| Limits::default().with(Limit::ImagePixels, pixels);
+    assert!(decode(&picture, &most(64)).is_ok());
+    let error = decode(&picture, &most(63)).unwrap_err();
+    assert_eq!(exceeded(error), (Limit::ImagePixels, 64, 63));
+    let error = decode(&[0; 11], &Limits::default().with(Limit::ImageBytes, 10)).unwrap_err();
+    assert_eq!(exceeded(error), (Limit::ImageBytes, 11, 10));
+    let path = std::env::temp_dir().join(format!("mobileight-bytes-{}.png", std::process::id()));
+    std::fs::write(&path, &picture).unwrap();
+    let error = decode_file(&path, &Limits::default().with(Limit::ImageBytes, 10)).unwrap_err();
+    std::fs::remove_file(&path).unwrap();
+    let Error::File { error, .. } = error else { panic!("{error}") };
+    assert_eq!(exceeded(*error).0, Limit::ImageBytes);
 }
 
 #[test]
@@ -107,7 +119,7 @@ fn damaged_bytes_never_panic() {
                 let at = (state >> 8) as usize % bytes.len();
                 bytes[at] = state as u8;
             }
-            let few = Limits { maximum_pixels: 1 << 20, ..Limits::default() };
+            let few = Limits::default().with(Limit::ImagePixels, 1 << 20);
             if let Ok(image) = decode(&bytes, &few) {
                 assert!(u64::from(image.width()) * u64::from(image.height()) <= 1 << 20);
             }

@@ -30,16 +30,6 @@ pub enum Error {
     /// tract refuses the network as a whole, or fails in a run.
     #[error("FP32 reference: {0}")]
     Tract(String),
-    /// Weights and activations need more memory than allowed.
-    #[error(
-        "the FP32 reference needs about {needed} bytes for weights and activations, {limit} are allowed; use a smaller input or raise the memory limit"
-    )]
-    Memory {
-        /// Bytes needed.
-        needed: u64,
-        /// Bytes allowed.
-        limit: u64,
-    },
     /// The wrong number of inputs was given.
     #[error("the model has {expected} inputs, {found} were given")]
     InputCount {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use mobileight_runtime::{
-    Data, DataView, ElementType, Graph, Layout, Tensor, TensorId, TensorView,
+    Data, DataView, ElementType, Graph, Layout, Limit, Limits, Tensor, TensorId, TensorView,
 };
 use rayon::prelude::*;
 use tract_core::prelude as tract;
@@ -40,8 +40,8 @@ pub struct ReferenceOptions {
     pub input_shapes: Vec<Vec<usize>>,
     /// Whether [`Reference::run_all`] gives every tensor, not only the outputs.
     pub keep_intermediates: bool,
-    /// Bytes that weights and activations may take.
-    pub memory_limit: u64,
+    /// What the graph may cost: memory, multiply-adds.
+    pub limits: Limits,
 }
 
 impl Default for ReferenceOptions {
@@ -49,7 +49,7 @@ impl Default for ReferenceOptions {
         ReferenceOptions {
             input_shapes: Vec::new(),
             keep_intermediates: false,
-            memory_limit: mobileight_runtime::PlanOptions::default().memory_limit,
+            limits: Limits::default(),
         }
     }
 }
@@ -67,9 +67,9 @@ impl ReferenceOptions {
         self
     }
 
-    /// Bytes that weights and activations may take.
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.memory_limit = bytes;
+    /// Bounds memory and time.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 }
@@ -97,14 +97,15 @@ impl Reference {
     ///
     /// # Errors
     ///
-    /// When shapes do not fit, constants are not finite or have no real values, or the memory limit is too small.
+    /// When shapes do not fit, constants are not finite or have no real values, or a limit is too low.
     pub fn new(graph: Arc<Graph>, options: ReferenceOptions) -> Result<Self, Error> {
         let layout = Layout::new(&graph, &options.input_shapes, options.keep_intermediates)?;
         let shapes = layout.shapes().to_vec();
+        graph.check_limits(&options.limits)?;
+        layout.check_limits(&graph, &options.limits)?;
         let needed = memory(&graph, &layout);
-        if needed > options.memory_limit {
-            return Err(Error::Memory { needed, limit: options.memory_limit });
-        }
+        let memory = options.limits.check(Limit::MemoryBytes, needed);
+        memory.map_err(mobileight_runtime::Error::from)?;
         let mut kept = graph.outputs().to_vec();
         if options.keep_intermediates {
             let computed = graph.operators().iter().map(|operator| operator.output);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use mobileight_reference::{Error, Kind, Reference, ReferenceOptions};
 use mobileight_runtime::{
-    Data, DataView, Graph, OperatorKind, Plan, PlanOptions, Quantization, Session, Tensor,
-    TensorView,
+    Data, DataView, Graph, Limit, Limits, OperatorKind, Plan, PlanOptions, Quantization, Session,
+    Tensor, TensorView,
 };
 use serde_json::Value;
 
@@ -192,8 +192,14 @@ fn bad_input_is_refused() {
     let broken = Tensor::new(shape, values);
     let error = reference.run(&[broken.view()]).unwrap_err();
     assert!(matches!(error, Error::NotFinite { element: 7, .. }), "{error}");
-    let small = ReferenceOptions::default().memory_limit(1000);
-    assert!(matches!(Reference::new(graph, small), Err(Error::Memory { limit: 1000, .. })));
+    for limit in [Limit::MemoryBytes, Limit::MultiplyAdds] {
+        let small = ReferenceOptions::default().limits(Limits::default().with(limit, 1000));
+        let error = Reference::new(Arc::clone(&graph), small).unwrap_err();
+        let Error::Graph(mobileight_runtime::Error::Limit(exceeded)) = error else {
+            panic!("{error}")
+        };
+        assert_eq!((exceeded.limit, exceeded.most), (limit, 1000));
+    }
 }
 
 /// Real values of an 8-bit tensor, or of a float one as they are.

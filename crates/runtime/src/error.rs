@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::ElementType;
+use crate::{ElementType, Exceeded};
 
 /// Why a graph, a plan or a run was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -95,18 +95,9 @@ pub enum Error {
         /// The largest.
         high: f32,
     },
-    /// The memory needed is over the limit given.
-    #[error(
-        "needs {needed} bytes of memory ({arena} of them for activations), over the limit of {limit}; give a smaller input or a higher limit"
-    )]
-    MemoryLimit {
-        /// Bytes needed: packed weights, arena, outputs.
-        needed: u64,
-        /// Bytes of the arena alone.
-        arena: u64,
-        /// The limit.
-        limit: u64,
-    },
+    /// Something is over one of the [`Limits`](crate::Limits).
+    #[error(transparent)]
+    Limit(#[from] Exceeded),
     /// An instruction set was asked for that there is not, or not on this CPU.
     #[error("instruction set `{name}`: {reason}")]
     InstructionSet {

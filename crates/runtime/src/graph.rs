@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Deref, Range};
 
-use crate::{Data, ElementType, Error, ModelBytes, Operator, OperatorKind, Tensor, TensorId};
+use crate::{
+    Data, ElementType, Error, Limit, Limits, ModelBytes, Operator, OperatorKind, Tensor, TensorId,
+};
 
 /// The bytes of a constant tensor: a part of a shared buffer, usually the model file itself.
 #[derive(Clone)]
@@ -189,10 +191,6 @@ pub struct Graph {
 /// Tensors of more dimensions are refused: no MobileNet operator has them.
 pub(crate) const MAXIMUM_RANK: usize = 8;
 
-/// Larger graphs are refused: planning takes time with the square of the operators, and real networks have hundreds.
-pub(crate) const MAXIMUM_OPERATORS: usize = 1 << 14;
-pub(crate) const MAXIMUM_TENSORS: usize = 1 << 16;
-
 impl Graph {
     /// Checks the parts and puts them together.
     ///
@@ -208,17 +206,6 @@ impl Graph {
         outputs: Vec<TensorId>,
         metadata: Metadata,
     ) -> Result<Self, Error> {
-        let sizes = [
-            ("operators", operators.len(), MAXIMUM_OPERATORS),
-            ("tensors", tensors.len(), MAXIMUM_TENSORS),
-            ("inputs", inputs.len(), MAXIMUM_OPERATORS),
-            ("outputs", outputs.len(), MAXIMUM_OPERATORS),
-        ];
-        if let Some((what, found, most)) = sizes.into_iter().find(|(_, found, most)| found > most) {
-            return Err(Error::InvalidGraph(format!(
-                "has {found} {what}, at most {most} are taken"
-            )));
-        }
         for (index, tensor) in tensors.iter().enumerate() {
             check_tensor(tensor).map_err(|reason| Error::InvalidTensor {
                 index,
@@ -232,6 +219,19 @@ impl Graph {
         let graph = Graph { tensors, operators, inputs, outputs, metadata };
         graph.check_order()?;
         Ok(graph)
+    }
+
+    /// Refuses a graph of more tensors or operators than the limits allow. Readers count before, and so does [`Plan`](crate::Plan).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`].
+    pub fn check_limits(&self, limits: &Limits) -> Result<(), Error> {
+        limits.check(Limit::Operators, self.operators.len() as u64)?;
+        for tensors in [self.tensors.len(), self.inputs.len(), self.outputs.len()] {
+            limits.check(Limit::Tensors, tensors as u64)?;
+        }
+        Ok(())
     }
 
     /// The tensors, in the order of the file.
@@ -474,9 +474,14 @@ mod tests {
 
     #[test]
     fn graphs_out_of_all_proportion_are_refused() {
-        let tensors: Vec<_> = (0..=MAXIMUM_TENSORS).map(|_| tensor(&[1, 2])).collect();
-        let error = build(tensors, vec![relu(0, 1)]).unwrap_err();
+        let tensors: Vec<_> = (0..=1 << 16).map(|_| tensor(&[1, 2])).collect();
+        let graph = build(tensors, vec![relu(0, 1)]).unwrap();
+        let error = graph.check_limits(&Limits::default()).unwrap_err();
         assert!(error.to_string().contains("65537 tensors"), "{error}");
+        let more = Limits::default().with(Limit::Tensors, 65537);
+        assert_eq!(graph.check_limits(&more), Ok(()));
+        let none = more.with(Limit::Operators, 0);
+        assert!(matches!(graph.check_limits(&none), Err(Error::Limit(e)) if e.found == 1));
     }
 
     #[test]

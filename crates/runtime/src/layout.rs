@@ -8,7 +8,7 @@ use crate::arena::{self, Block};
 use crate::graph::element_count;
 use crate::lower::is_alias;
 use crate::shapes::{self, Declared};
-use crate::{ElementType, Error, Graph, OperatorKind, TensorId};
+use crate::{ElementType, Error, Graph, Limit, Limits, OperatorKind, TensorId};
 
 /// Inferred shapes, the placement of activations in one arena, and the work of each operator.
 ///
@@ -79,6 +79,38 @@ impl Layout {
     pub fn total_multiply_adds(&self, graph: &Graph) -> u64 {
         let each = (0..graph.operators().len()).map(|at| self.multiply_adds(graph, at));
         each.fold(0, u64::saturating_add)
+    }
+
+    /// The time of a run, in multiply-adds: those of convolutions and FULLY_CONNECTED, taps of poolings, and the elements that every
+    /// operator reads and writes.
+    pub fn work(&self, graph: &Graph) -> u64 {
+        let elements = |id: TensorId| element_count(&self.shapes[id]).unwrap_or(0) as u64;
+        let each = graph.operators().iter().enumerate().map(|(at, operator)| {
+            let operands = operator.inputs.iter().map(|&id| elements(id));
+            let moved = operands.fold(elements(operator.output), u64::saturating_add);
+            let taps = match &operator.kind {
+                OperatorKind::AveragePool2d(pool) | OperatorKind::MaxPool2d(pool) => {
+                    // Windows end where the input does.
+                    let input = &self.shapes[operator.inputs[0]];
+                    (0..2).fold(1, |taps, d| taps * pool.filter[d].min(input[d + 1]) as u64)
+                }
+                _ => 0,
+            };
+            let computed = elements(operator.output).saturating_mul(taps);
+            moved.saturating_add(computed).saturating_add(self.multiply_adds(graph, at))
+        });
+        each.fold(0, u64::saturating_add)
+    }
+
+    /// Refuses what would take too much time or memory, before anything large is allocated.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`].
+    pub fn check_limits(&self, graph: &Graph, limits: &Limits) -> Result<(), Error> {
+        limits.check(Limit::MultiplyAdds, self.work(graph))?;
+        let memory = self.arena_bytes.saturating_add(self.output_bytes(graph));
+        Ok(limits.check(Limit::MemoryBytes, memory)?)
     }
 
     /// The tensor whose memory a tensor is: itself, or what RESHAPE and SQUEEZE were given.

@@ -15,6 +15,7 @@ pub mod compiled;
 mod error;
 mod graph;
 mod layout;
+mod limits;
 mod lower;
 mod model_bytes;
 mod operator;
@@ -27,6 +28,7 @@ mod tensor;
 pub use error::{Error, Missing};
 pub use graph::{ConstantData, Graph, GraphTensor, Metadata, Normalization, Quantization};
 pub use layout::Layout;
+pub use limits::{Exceeded, Limit, Limits};
 pub use mobileight_kernels::bytes::AlignedBytes;
 pub use mobileight_kernels::math;
 #[cfg(feature = "std")]

@@ -22,11 +22,6 @@ enum Place {
     Static(&'static [u8]),
 }
 
-impl ModelBytes {
-    /// Files larger than this, 1 GiB, are refused by what reads them: the largest MobileNet takes 21 MB.
-    pub const MAXIMUM_FILE: u64 = 1 << 30;
-}
-
 impl Deref for ModelBytes {
     type Target = [u8];
 

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::string::ToString;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
@@ -12,10 +13,13 @@ use mobileight_kernels::bytes::{AlignedBytes, flip_sign};
 use mobileight_kernels::{InstructionSet, Numerics};
 
 use crate::lower::{self, Context, Inputs, Memory, Operands, Step};
-use crate::{ElementType, Error, Graph, Layout, OperatorKind, Quantization, TensorId};
+use crate::{
+    ElementType, Error, Graph, Layout, Limit, Limits, Operator, OperatorKind, Quantization,
+    TensorId,
+};
 
 /// How a graph is to be run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct PlanOptions {
     /// The arithmetic.
@@ -27,20 +31,8 @@ pub struct PlanOptions {
     pub input_shapes: Vec<Vec<usize>>,
     /// Whether every intermediate tensor keeps its value after a run, at the price of a larger arena.
     pub keep_intermediates: bool,
-    /// Most bytes that packed weights and activations may take; 1 GiB unless told.
-    pub memory_limit: u64,
-}
-
-impl Default for PlanOptions {
-    fn default() -> Self {
-        PlanOptions {
-            numerics: Numerics::default(),
-            instruction_set: None,
-            input_shapes: Vec::new(),
-            keep_intermediates: false,
-            memory_limit: 1 << 30,
-        }
-    }
+    /// What the graph may cost: tensors and operators, memory, multiply-adds.
+    pub limits: Limits,
 }
 
 impl PlanOptions {
@@ -68,9 +60,9 @@ impl PlanOptions {
         self
     }
 
-    /// Bounds the bytes of packed weights and activations.
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.memory_limit = bytes;
+    /// Bounds memory and time.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 }
@@ -130,22 +122,19 @@ impl Plan {
     ///
     /// [`Error::FloatModel`] for a graph that computes in floating point; [`Error::InvalidOperator`] for shapes, element types
     /// or quantization that do not fit together; [`Error::Unsupported`] with everything that is missing;
-    /// [`Error::MemoryLimit`] before anything large is allocated.
+    /// [`Error::Limit`] before anything large is allocated.
     pub fn new(graph: Arc<Graph>, options: PlanOptions) -> Result<Self, Error> {
+        graph.check_limits(&options.limits)?;
         if graph.is_float() {
             return Err(Error::FloatModel);
         }
         let instruction_set = choose(options.instruction_set)?;
         let layout = Layout::new(&graph, &options.input_shapes, options.keep_intermediates)?;
-        let limit = options.memory_limit;
-        let arena = layout.arena_bytes();
-        let outputs = layout.output_bytes(&graph);
-        let check_memory = |packed: u64| match arena.saturating_add(outputs).saturating_add(packed)
-        {
-            needed if needed > limit => Err(Error::MemoryLimit { needed, arena, limit }),
-            _ => Ok(()),
-        };
-        check_memory(0)?;
+        layout.check_limits(&graph, &options.limits)?;
+        let activations = layout.arena_bytes().saturating_add(layout.output_bytes(&graph));
+        let limits = options.limits;
+        let check_memory =
+            |packed: u64| limits.check(Limit::MemoryBytes, activations.saturating_add(packed));
 
         let mut constants = Vec::new();
         let mut locations: Vec<Option<Location>> = (0..graph.tensors().len())
@@ -153,6 +142,8 @@ impl Plan {
             .collect();
         let mut steps = Vec::new();
         let mut missing = Vec::new();
+        // Operators may share weights, and each packs its own.
+        let mut packed = 0;
         for index in 0..graph.operators().len() {
             let context = Context {
                 graph: &graph,
@@ -161,6 +152,7 @@ impl Plan {
                 instruction_set,
                 index,
             };
+            check_memory(packed + lower::least_packed_bytes(context))?;
             let step = match lower::lower(context) {
                 Ok(Some(step)) => step,
                 Ok(None) => continue,
@@ -170,9 +162,13 @@ impl Plan {
                 }
                 Err(other) => return Err(other),
             };
+            packed += step.packed_bytes as u64;
             for &id in &step.operands {
                 if locations[id].is_none() {
-                    locations[id] = constant(&graph, layout.storage(id), &mut constants);
+                    let root = layout.storage(id);
+                    packed += constant_bytes(&graph, root);
+                    check_memory(packed)?;
+                    locations[id] = constant(&graph, root, &mut constants);
                 }
             }
             let locate = |id: TensorId| {
@@ -191,11 +187,14 @@ impl Plan {
         }
         for &id in graph.outputs() {
             if locations[id].is_none() {
-                locations[id] = constant(&graph, layout.storage(id), &mut constants);
+                let root = layout.storage(id);
+                packed += constant_bytes(&graph, root);
+                check_memory(packed)?;
+                locations[id] = constant(&graph, root, &mut constants);
             }
         }
         let scratch_bytes = steps.iter().map(|s| s.step.scratch_bytes).max().unwrap_or(0);
-        let input_ranges = graph.inputs().iter().map(|&id| quantized_range(&graph, id)).collect();
+        let input_ranges = quantized_ranges(&graph);
         let plan = Plan {
             graph: Arc::clone(&graph),
             options,
@@ -391,6 +390,11 @@ fn named_in_environment() -> Result<Option<InstructionSet>, Error> {
     Ok(None)
 }
 
+/// Bytes that a constant takes in the plan.
+fn constant_bytes(graph: &Graph, id: TensorId) -> u64 {
+    graph.tensors()[id].data.as_ref().map_or(0, |data| data.len() as u64)
+}
+
 /// Adds the value of a constant tensor to the plan's constants, as codes when it has 8 bits.
 fn constant(graph: &Graph, id: TensorId, constants: &mut Vec<AlignedBytes>) -> Option<Location> {
     let tensor = &graph.tensors()[id];
@@ -404,18 +408,28 @@ fn constant(graph: &Graph, id: TensorId, constants: &mut Vec<AlignedBytes>) -> O
     Some(Location::Constant(constants.len() - 1))
 }
 
-/// The real range of the codes that a float input is quantized to, when QUANTIZE is all that reads it.
-fn quantized_range(graph: &Graph, input: TensorId) -> Option<[f32; 2]> {
-    let mut readers = graph.operators().iter().filter(|o| o.inputs.contains(&input));
-    let reader = readers.next()?;
-    let output = &graph.tensors()[reader.output];
-    if readers.next().is_some() || reader.kind != OperatorKind::Quantize {
-        return None;
+/// For each input the real range of the codes that a float one is quantized to, when QUANTIZE is all that reads it.
+fn quantized_ranges(graph: &Graph) -> Vec<Option<[f32; 2]>> {
+    // In one pass: hostile graphs have many inputs, and operators of many operands.
+    let mut readers: Vec<Option<&Operator>> = graph.tensors().iter().map(|_| None).collect();
+    let mut is_shared = vec![false; readers.len()];
+    for operator in graph.operators() {
+        for &id in &operator.inputs {
+            is_shared[id] |= readers[id].replace(operator).is_some();
+        }
     }
-    let Some(Quantization::PerTensor { scale, zero_point }) = output.quantization else {
-        return None;
+    let range = |&id: &TensorId| {
+        let reader = readers[id].filter(|_| !is_shared[id])?;
+        let output = &graph.tensors()[reader.output];
+        if reader.kind != OperatorKind::Quantize {
+            return None;
+        }
+        let Some(Quantization::PerTensor { scale, zero_point }) = output.quantization else {
+            return None;
+        };
+        let (low, high) = output.element_type.integer_range()?;
+        let real = |code: i64| (code - i64::from(zero_point)) as f32 * scale;
+        Some([real(low), real(high)])
     };
-    let (low, high) = output.element_type.integer_range()?;
-    let real = |code: i64| (code - i64::from(zero_point)) as f32 * scale;
-    Some([real(low), real(high)])
+    graph.inputs().iter().map(range).collect()
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use mobileight_runtime::{
     Activation, AlignedBytes, Conv2d, Data, DepthwiseConv2d, ElementType, Error, Graph,
-    GraphTensor, Metadata, Numerics, Operator, OperatorKind, Padding, Plan, PlanOptions,
-    Quantization, Session, Tensor, TensorView,
+    GraphTensor, Limit, Limits, Metadata, Numerics, Operator, OperatorKind, Padding, Plan,
+    PlanOptions, Quantization, Session, Tensor, TensorView,
 };
 
 fn tensor(
@@ -263,27 +263,40 @@ fn a_refused_run_leaves_no_tensors_behind() {
     assert!(matches!(session.tensor_by_name("no"), Err(Error::NoSuchTensor(_))));
 }
 
+fn limited(graph: &Arc<Graph>, limit: Limit, most: u64) -> Result<Plan, Error> {
+    let limits = Limits::default().with(limit, most);
+    Plan::new(Arc::clone(graph), PlanOptions::default().limits(limits))
+}
+
 #[test]
-fn a_memory_limit_is_refused_with_the_figure() {
+fn each_limit_is_refused_with_the_figure() {
     let graph = Arc::new(network());
     let plan = Plan::new(Arc::clone(&graph), PlanOptions::default()).unwrap();
     let arena = plan.arena_bytes() as u64;
     let outputs = plan.layout().output_bytes(&graph);
     let whole = arena + outputs + (plan.packed_bytes() + plan.scratch_bytes()) as u64;
-    let limited = |limit| Plan::new(Arc::clone(&graph), PlanOptions::default().memory_limit(limit));
-    assert!(limited(whole).is_ok());
-    for limit in [whole - 1, arena - 1, 0] {
-        let error = limited(limit).unwrap_err();
-        let Error::MemoryLimit { needed, arena: found, limit: given } = error else {
-            panic!("{error}")
-        };
-        assert_eq!((found, given), (arena, limit));
-        assert!(needed > limit && needed <= whole);
-        assert!(error.to_string().contains(&needed.to_string()), "{error}");
+    let work = plan.layout().work(&graph);
+    assert!(work > plan.layout().total_multiply_adds(&graph));
+    for (limit, needed) in [
+        (Limit::Tensors, graph.tensors().len() as u64),
+        (Limit::Operators, graph.operators().len() as u64),
+        (Limit::MultiplyAdds, work),
+        (Limit::MemoryBytes, whole),
+    ] {
+        assert!(limited(&graph, limit, needed).is_ok());
+        for most in [needed - 1, needed / 2, 0] {
+            let error = limited(&graph, limit, most).unwrap_err();
+            let Error::Limit(exceeded) = &error else { panic!("{error}") };
+            assert_eq!((exceeded.limit, exceeded.most), (limit, most));
+            assert!(exceeded.found > most && exceeded.found <= needed);
+            let words = error.to_string();
+            assert!(words.contains(&format!("--max {limit}={}", exceeded.found)), "{words}");
+        }
     }
     // Far too large: refused before anything is allocated.
     let huge = PlanOptions::default().input_shapes(vec![vec![1, 20_000, 20_000, 2]]);
-    assert!(matches!(Plan::new(graph, huge), Err(Error::MemoryLimit { .. })));
+    let error = Plan::new(graph, huge).unwrap_err();
+    assert!(matches!(error, Error::Limit(e) if e.limit == Limit::MemoryBytes), "{error}");
 }
 
 #[test]

@@ -2,12 +2,9 @@
 
 use std::path::Path;
 
-use mobileight_runtime::{Graph, Layout, Metadata, compiled};
+use mobileight_runtime::{Exceeded, Graph, Layout, Limit, Limits, Metadata, compiled};
 
-use crate::{Error, read_file};
-
-/// Most bytes of a file of labels.
-const MAXIMUM_LABELS: u64 = 16 << 20;
+use crate::{Error, read_file_within};
 
 /// Compiles a `.tflite` file to an `.mb8` file, which programs without tract read too: see [`compiled`].
 ///
@@ -24,16 +21,29 @@ const MAXIMUM_LABELS: u64 = 16 << 20;
 ///
 /// # Errors
 ///
-/// As [`read_file`]; [`Error::Labels`] when there are not as many as classes, and [`Error::Write`].
+/// Those of [`compile_within`].
 pub fn compile(
     model: impl AsRef<Path>,
     labels: Option<&Path>,
     output: impl AsRef<Path>,
 ) -> Result<Graph, Error> {
-    let mut graph = read_file(model)?;
+    compile_within(model, labels, output, &Limits::default())
+}
+
+/// The same within other limits than the default ones.
+///
+/// # Errors
+///
+/// As [`read_file_within`]; [`Error::Labels`] when there are not as many as classes, and [`Error::Write`].
+pub fn compile_within(
+    model: impl AsRef<Path>,
+    labels: Option<&Path>,
+    output: impl AsRef<Path>,
+    limits: &Limits,
+) -> Result<Graph, Error> {
+    let mut graph = read_file_within(model, limits)?;
     if let Some(path) = labels {
-        let labels = read_labels(path, &graph)
-            .map_err(|reason| Error::Labels { path: path.into(), reason })?;
+        let labels = read_labels(path, &graph, limits)?;
         let metadata = Metadata { labels: Some(labels), ..graph.metadata().clone() };
         graph = graph.with_metadata(metadata)?;
     }
@@ -43,8 +53,19 @@ pub fn compile(
     Ok(graph)
 }
 
-fn read_labels(path: &Path, graph: &Graph) -> Result<Vec<String>, String> {
-    let bytes = mobileight_files::read(path, MAXIMUM_LABELS, "text").map_err(|e| e.to_string())?;
+fn read_labels(path: &Path, graph: &Graph, limits: &Limits) -> Result<Vec<String>, Error> {
+    let bytes = mobileight_files::read(path, limits.get(Limit::LabelBytes), "text");
+    let bytes = bytes.map_err(|error| match error {
+        mobileight_files::Error::TooLarge { found, most } => Error::File {
+            path: path.into(),
+            error: Box::new(Exceeded { limit: Limit::LabelBytes, found, most }.into()),
+        },
+        error => Error::Labels { path: path.into(), reason: error.to_string() },
+    })?;
+    parse_labels(bytes, graph).map_err(|reason| Error::Labels { path: path.into(), reason })
+}
+
+fn parse_labels(bytes: Vec<u8>, graph: &Graph) -> Result<Vec<String>, String> {
     let text = String::from_utf8(bytes).map_err(|error| format!("is not text: {error}"))?;
     let labels = Metadata::parse_labels(&text);
     let layout = Layout::new(graph, &[], false).map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mobileight_runtime::Missing;
+use mobileight_runtime::{Exceeded, Missing};
 
 /// Why a file could not be read as a graph.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -86,6 +86,12 @@ pub enum Error {
     /// tract refused a model.
     #[error("tract: {0}")]
     Tract(String),
+}
+
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Self {
+        mobileight_runtime::Error::from(exceeded).into()
+    }
 }
 
 impl Error {

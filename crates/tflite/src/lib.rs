@@ -16,13 +16,22 @@ mod typed;
 
 use std::path::Path;
 
-use mobileight_runtime::{Graph, ModelBytes};
+use mobileight_runtime::{Exceeded, Graph, Limit, Limits, Metadata, ModelBytes};
 
-pub use compile::compile;
+pub use compile::{compile, compile_within};
 pub use error::Error;
 /// The tract whose models [`to_tract`] makes.
 pub use tract_core;
 pub use typed::{plan_to_tract, to_tract};
+
+/// Reads the bytes of a `.tflite` file within the default limits; see [`read_within`].
+///
+/// # Errors
+///
+/// Those of [`read_within`].
+pub fn read(bytes: impl Into<ModelBytes>) -> Result<Graph, Error> {
+    read_within(bytes, &Limits::default())
+}
 
 /// Reads the bytes of a `.tflite` file: its first subgraph, and its metadata as far as they can be read.
 ///
@@ -30,30 +39,52 @@ pub use typed::{plan_to_tract, to_tract};
 ///
 /// # Errors
 ///
-/// Says what is wrong, down to the tensor or operator. What is merely not supported is listed completely in
+/// [`Error::Graph`] around a [limit](mobileight_runtime::Error::Limit) for more bytes, tensors, operators or labels than allowed. Else says what is wrong, down to the tensor or operator. What is merely not supported is listed completely in
 /// [`Error::Unsupported`].
-pub fn read(bytes: impl Into<ModelBytes>) -> Result<Graph, Error> {
+pub fn read_within(bytes: impl Into<ModelBytes>, limits: &Limits) -> Result<Graph, Error> {
     let bytes = bytes.into();
-    let source = model::Source::open(&bytes)?;
+    limits.check(Limit::ModelBytes, bytes.len() as u64)?;
+    let source = model::Source::open(&bytes, limits)?;
     let tensors = source.tensors()?;
     let operators = operators::read(&source, &tensors)?;
     let tensors = tensors.into_iter().collect::<Result<_, _>>().map_err(Error::from)?;
     let [inputs, outputs] = [source.inputs()?, source.outputs()?];
-    let mut metadata =
-        source.metadata().map(|part| metadata::read(part, &bytes)).unwrap_or_default();
+    let mut metadata = match source.metadata() {
+        Some(part) => metadata::read(part, &bytes, limits)?,
+        None => Metadata::default(),
+    };
     metadata.description = metadata.description.or(source.description().map(Into::into));
-    Ok(Graph::new(tensors, operators, inputs, outputs, metadata)?)
+    let graph = Graph::new(tensors, operators, inputs, outputs, metadata)?;
+    // The lists of inputs and outputs are left.
+    graph.check_limits(limits)?;
+    Ok(graph)
 }
 
-/// Reads a `.tflite` file; see [`read`].
+/// Reads a `.tflite` file within the default limits; see [`read_file_within`].
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when the file cannot be read, is a directory, is empty or has more than 1 GiB; [`Error::File`] around what
-/// [`read`] says about its content.
+/// Those of [`read_file_within`].
 pub fn read_file(path: impl AsRef<Path>) -> Result<Graph, Error> {
+    read_file_within(path, &Limits::default())
+}
+
+/// Reads a `.tflite` file; see [`read_within`].
+///
+/// # Errors
+///
+/// [`Error::Io`] when the file cannot be read, is a directory or is empty; [`Error::File`] around what [`read_within`] says about its
+/// content and size.
+pub fn read_file_within(path: impl AsRef<Path>, limits: &Limits) -> Result<Graph, Error> {
     let path = path.as_ref();
-    let bytes = mobileight_files::read(path, ModelBytes::MAXIMUM_FILE, ".tflite")
-        .map_err(|error| Error::Io { path: path.into(), reason: error.to_string() })?;
-    read(bytes).map_err(|error| Error::File { path: path.into(), error: Box::new(error) })
+    let in_file = |error| Error::File { path: path.into(), error: Box::new(error) };
+    let bytes = mobileight_files::read(path, limits.get(Limit::ModelBytes), ".tflite").map_err(
+        |error| match error {
+            mobileight_files::Error::TooLarge { found, most } => {
+                in_file(Exceeded { limit: Limit::ModelBytes, found, most }.into())
+            }
+            error => Error::Io { path: path.into(), reason: error.to_string() },
+        },
+    )?;
+    read_within(bytes, limits).map_err(in_file)
 }

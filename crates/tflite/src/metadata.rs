@@ -5,11 +5,9 @@
 
 use std::io::{Cursor, Read};
 
-use mobileight_runtime::{Metadata, Normalization};
+use mobileight_runtime::{Exceeded, Limit, Limits, Metadata, Normalization};
 use zip::ZipArchive;
 
-/// Most bytes of a list of labels, unpacked.
-const MAXIMUM_LABELS: u64 = 16 << 20;
 /// Most bytes of a name or description.
 const MAXIMUM_TEXT: usize = 1 << 20;
 /// Most entries of a list that are looked at.
@@ -40,19 +38,27 @@ const NORMALIZATION: u8 = 1;
 /// The file types that mean labels: of an axis, of values.
 const LABELS: [u8; 2] = [2, 3];
 
-/// Reads a description, and the labels from the archive at the end of the file.
-pub(crate) fn read(bytes: &[u8], file: &[u8]) -> Metadata {
-    let Some(model) = Table::root(bytes) else { return Metadata::default() };
+/// Reads a description, and the labels from the archive at the end of the file; refuses more of them than allowed.
+pub(crate) fn read(bytes: &[u8], file: &[u8], limits: &Limits) -> Result<Metadata, Exceeded> {
+    let Some(model) = Table::root(bytes) else { return Ok(Metadata::default()) };
     let subgraph = model.tables(field::MODEL_SUBGRAPHS).next();
     let first = |list: usize| subgraph.and_then(|s| s.tables(list).next());
-    Metadata {
+    let labels = match first(field::SUBGRAPH_OUTPUTS)
+        .and_then(label_file)
+        .and_then(|name| unpack(file, &name, limits))
+    {
+        Some(bytes) => {
+            limits.check(Limit::LabelBytes, bytes.len() as u64)?;
+            String::from_utf8(bytes).ok().map(|text| Metadata::parse_labels(&text))
+        }
+        None => None,
+    };
+    Ok(Metadata {
         name: model.text(field::MODEL_NAME),
         description: model.text(field::MODEL_DESCRIPTION),
-        labels: first(field::SUBGRAPH_OUTPUTS)
-            .and_then(label_file)
-            .and_then(|name| labels(file, &name)),
+        labels: labels.filter(|labels| !labels.is_empty()),
         normalization: first(field::SUBGRAPH_INPUTS).and_then(normalization),
-    }
+    })
 }
 
 fn normalization(tensor: Table<'_>) -> Option<Normalization> {
@@ -75,20 +81,17 @@ fn label_file(tensor: Table<'_>) -> Option<String> {
     files.first()?.text(field::FILE_NAME)
 }
 
-/// Reads the lines of a file in the zip archive that is appended to the model.
-fn labels(file: &[u8], name: &str) -> Option<Vec<String>> {
+/// The bytes of a file in the zip archive that is appended to the model, at most one more than labels may have.
+fn unpack(file: &[u8], name: &str, limits: &Limits) -> Option<Vec<u8>> {
     // Without this, the whole model would be searched for an archive.
     let tail = &file[file.len().saturating_sub(ZIP_TAIL)..];
     tail.windows(4).any(|bytes| bytes == b"PK\x05\x06").then_some(())?;
     let mut archive = ZipArchive::new(Cursor::new(file)).ok()?;
     let mut bytes = Vec::new();
     let unpacked = archive.by_name(name).ok()?;
-    unpacked.take(MAXIMUM_LABELS + 1).read_to_end(&mut bytes).ok()?;
-    if bytes.len() as u64 > MAXIMUM_LABELS {
-        return None;
-    }
-    let labels = Metadata::parse_labels(&String::from_utf8(bytes).ok()?);
-    (!labels.is_empty()).then_some(labels)
+    let most = limits.get(Limit::LabelBytes).saturating_add(1);
+    unpacked.take(most).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// A table of a flatbuffer, read with every offset checked.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use mobileight_runtime::{
-    ConstantData, ElementType, GraphTensor, ModelBytes, Quantization, TensorId,
+    ConstantData, ElementType, GraphTensor, Limit, Limits, ModelBytes, Quantization, TensorId,
 };
 use tract_tflite::tflite::{self, TensorType};
 
@@ -39,8 +39,8 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Verifies the bytes and finds the first subgraph.
-    pub fn open(bytes: &'a ModelBytes) -> Result<Self, Error> {
+    /// Verifies the bytes, finds the first subgraph and counts what is in it.
+    pub fn open(bytes: &'a ModelBytes, limits: &Limits) -> Result<Self, Error> {
         if bytes.get(4..8) != Some(tflite::MODEL_IDENTIFIER.as_bytes()) {
             return Err(Error::NotTflite { found: bytes[..bytes.len().min(24)].to_vec() });
         }
@@ -58,6 +58,9 @@ impl<'a> Source<'a> {
             .and_then(|graphs| graphs.iter().next())
             .ok_or_else(|| Error::Malformed("there is no subgraph".into()))?;
         let tensor_count = graph.tensors().map_or(0, |tensors| tensors.len());
+        limits.check(Limit::Tensors, tensor_count as u64)?;
+        let operators = graph.operators().map_or(0, |operators| operators.len());
+        limits.check(Limit::Operators, operators as u64)?;
         // The offsets of a flatbuffer may point to the same bytes any number of times; real files hardly share any.
         let budget = Cell::new(bytes.len().saturating_mul(4).saturating_add(16 << 20));
         Ok(Source { bytes, model, graph, tensor_count, budget })

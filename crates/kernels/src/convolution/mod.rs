@@ -15,6 +15,9 @@ mod tiles;
 pub use dense::Convolution;
 pub use depthwise::DepthwiseConvolution;
 
+/// Packed bytes of each tap of a window whose taps are not beside each other.
+pub const GAPPED_TAP_BYTES: u64 = size_of::<tiles::Run>() as u64;
+
 use crate::Error;
 use crate::error::check_length;
 

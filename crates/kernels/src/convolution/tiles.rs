@@ -50,7 +50,7 @@ pub(super) struct Tiles {
 
 /// Codes that are contiguous in a row.
 #[derive(Clone, Copy, Debug)]
-struct Run {
+pub(super) struct Run {
     /// Row of the window.
     tap_y: usize,
     /// First code, counted from a pixel's first.
@@ -121,7 +121,11 @@ impl Tiles {
     }
 
     pub fn packed_bytes(&self) -> usize {
-        self.weights.len() + size_of_val(self.bias.as_slice()) + self.requantization.bytes()
+        self.weights.len()
+            + size_of_val(self.bias.as_slice())
+            + size_of_val(self.runs.as_slice())
+            + size_of_val(self.extras.as_slice())
+            + self.requantization.bytes()
     }
 
     pub fn scratch_bytes(&self) -> usize {

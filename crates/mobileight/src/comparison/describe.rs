@@ -79,9 +79,9 @@ pub(super) fn median_latency(network: &Network, pixels: &[u8]) -> Option<f64> {
 }
 
 /// A small picture of an image file as a `data:` URL.
-pub(super) fn thumbnail(path: &Path) -> Option<String> {
+pub(super) fn thumbnail(path: &Path, limits: &Limits) -> Option<String> {
     const SIDE: u32 = 160;
-    let image = decode_file(path, &Limits::default()).ok()?;
+    let image = decode_file(path, limits).ok()?;
     let small = image.thumbnail(SIDE, SIDE).to_rgb8();
     let mut bytes = std::io::Cursor::new(Vec::new());
     small.write_to(&mut bytes, ImageFormat::Jpeg).ok()?;

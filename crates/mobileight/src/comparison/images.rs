@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use mobileight_runtime::Limits;
+
 use crate::Error;
 use crate::images::image_files;
+use crate::labels::label_bytes;
 
 /// Images and what is on them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +36,15 @@ impl ImageSet {
         Ok(ImageSet { folder: folder.into(), files, labels, ..ImageSet::default() })
     }
 
+    /// Reads the right classes from a CSV file within the default limits; see [`with_labels_within`](ImageSet::with_labels_within).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`with_labels_within`](ImageSet::with_labels_within).
+    pub fn with_labels(self, path: &Path, classes: usize) -> Result<Self, Error> {
+        self.with_labels_within(path, classes, &Limits::default())
+    }
+
     /// Reads the right classes from a CSV file for a model of `classes` classes.
     ///
     /// The file has a column `file` with names within the folder, and a column `label_index` or `index`, or `index1000` and
@@ -40,15 +52,20 @@ impl ImageSet {
     ///
     /// # Errors
     ///
-    /// [`Error::LabelTable`]: no such columns, a class that the model does not have, one image with two different classes, or no
+    /// [`Error::InFile`] for a file over the limit; [`Error::LabelTable`]: no such columns, a class that the model does not have, one image with two different classes, or no
     /// image of the folder. Single files that do not exist and lines that are there twice are remarks.
-    pub fn with_labels(mut self, path: &Path, classes: usize) -> Result<Self, Error> {
+    pub fn with_labels_within(
+        mut self,
+        path: &Path,
+        classes: usize,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
         let fail = |reason: String| Error::LabelTable { path: path.into(), reason };
+        let bytes = label_bytes(path, limits, fail)?;
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
             .trim(csv::Trim::All)
-            .from_path(path)
-            .map_err(|e| fail(e.to_string()))?;
+            .from_reader(bytes.as_slice());
         let header = reader.headers().map_err(|e| fail(e.to_string()))?.clone();
         let find = |name: &str| header.iter().position(|column| column == name);
         let fitting = format!("index{classes}");

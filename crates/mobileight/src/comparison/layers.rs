@@ -110,7 +110,7 @@ impl LayerProbe {
             ReferenceOptions::default()
                 .keep_intermediates(true)
                 .input_shapes(shapes)
-                .memory_limit(options.memory_limit)
+                .limits(options.limits)
         };
         let dequantized = Reference::new(Arc::clone(graph), keep(options.input_shapes.clone()))?;
         let sibling = match sibling {

@@ -20,7 +20,7 @@ use mobileight_compare::formats::ImageRow;
 use mobileight_compare::report::{Provenance, Report, SCHEMA_VERSION, Split, Truth};
 use mobileight_compare::{advise, gate};
 use mobileight_preprocess::{InputContract, Preprocessor, Recipe};
-use mobileight_runtime::PlanOptions;
+use mobileight_runtime::{Limits, PlanOptions};
 use sha2::{Digest, Sha256};
 
 pub use crate::images::{IMAGE_EXTENSIONS, image_files};
@@ -47,8 +47,17 @@ impl ModelFile {
     ///
     /// As [`Model::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        ModelFile::open_within(path, Limits::default())
+    }
+
+    /// The same within other limits than the default ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::open`].
+    pub fn open_within(path: impl AsRef<Path>, limits: Limits) -> Result<Self, Error> {
         let path = path.as_ref();
-        let model = Model::open(path)?;
+        let model = Model::open_within(path, limits)?;
         let bytes = fs::read(path).map_err(|error| Error::Folder {
             path: path.into(),
             reason: format!("cannot be read: {error}"),
@@ -71,7 +80,7 @@ impl ModelFile {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ComparisonOptions {
-    /// The arithmetic of the INT8 model and the memory limit.
+    /// The arithmetic of the INT8 model, and the limits of models and images.
     pub plan: PlanOptions,
     /// How images become inputs, for both models.
     pub recipe: Recipe,
@@ -312,7 +321,8 @@ impl Comparison {
             report.reference.latency_ms = median_latency(self.reference(), &photo.pixels);
         }
         for image in &mut report.worst {
-            image.thumbnail = thumbnail(&set.folder.join(&image.file));
+            let path = set.folder.join(&image.file);
+            image.thumbnail = thumbnail(&path, &self.options.plan.limits);
         }
         report.advice = advise(&report);
         Ok(report)

@@ -66,7 +66,7 @@ impl Network {
         let head = Head::of(model.graph());
         let outputs = [Some(head.scores), head.logits.map(|(id, _)| id)];
         let graph = model.graph().with_outputs(outputs.into_iter().flatten().collect())?;
-        let mut pipeline = Pipeline::new(Model::from_graph(graph))?;
+        let mut pipeline = Pipeline::new(model.with_graph(graph))?;
         if fp32 {
             pipeline = pipeline.fp32()?;
         }

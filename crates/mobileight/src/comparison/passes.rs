@@ -6,7 +6,7 @@ use std::path::Path;
 use mobileight_compare::formats::ImageRow;
 use mobileight_compare::report::{self, Class, Images, LISTED, Truth, Unreadable, WorstImage};
 use mobileight_compare::{Answer, ImageFigures, PairAccumulator, Worst};
-use mobileight_preprocess::{Limits, decode, read_bytes};
+use mobileight_preprocess::{decode, read_bytes};
 use mobileight_runtime::Layout;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -48,9 +48,9 @@ pub(super) struct Sums {
 
 impl Comparison {
     pub(super) fn read(&self, path: &Path) -> Result<Photo, Error> {
-        let limits = Limits::default();
-        let bytes = read_bytes(path, &limits)?;
-        let image = decode(&bytes, &limits)?;
+        let limits = &self.options.plan.limits;
+        let bytes = read_bytes(path, limits)?;
+        let image = decode(&bytes, limits)?;
         Ok(Photo {
             pixels: self.int8.preprocessor().resized(&image)?,
             sha256: Sha256::digest(&bytes).into(),

@@ -126,7 +126,7 @@ impl Mixer {
             let shape = |&id: &TensorId| plan.shape(id).unwrap_or_default().to_vec();
             let options = ReferenceOptions::default()
                 .input_shapes(part.inputs().iter().map(shape).collect())
-                .memory_limit(options.memory_limit);
+                .limits(options.limits);
             Ok(Reference::new(Arc::new(part), options)?)
         };
         let mut steps = Vec::new();

@@ -1,7 +1,7 @@
 //! The grammar of the format: numbers, texts, lists, optional things, records and choices, each written and read in one place.
 
 use super::aligned;
-use crate::{ConstantData, ModelBytes};
+use crate::{ConstantData, Exceeded, Limit, Limits, ModelBytes};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -25,6 +25,7 @@ impl Output {
 /// What is read, with the positions reached.
 pub(super) struct Input<'a> {
     bytes: &'a ModelBytes,
+    limits: &'a Limits,
     at: usize,
     /// Where the structure ends.
     end: usize,
@@ -38,11 +39,13 @@ pub(super) struct Refusal {
     /// The way to the field: `operators[3].kind.padding`.
     pub place: String,
     pub reason: String,
+    /// Where it is merely more than allowed.
+    pub exceeded: Option<Exceeded>,
 }
 
 impl Refusal {
     pub fn new(at: usize, reason: impl Into<String>) -> Self {
-        Refusal { at, place: String::new(), reason: reason.into() }
+        Refusal { at, place: String::new(), reason: reason.into(), exceeded: None }
     }
 
     /// The same, within a field or an element of that name.
@@ -62,10 +65,17 @@ impl Refusal {
 
 impl<'a> Input<'a> {
     /// Reads a structure of a length from a position on.
-    pub fn new(bytes: &'a ModelBytes, at: usize, length: u64) -> Result<Self, Refusal> {
+    pub fn new(
+        bytes: &'a ModelBytes,
+        limits: &'a Limits,
+        at: usize,
+        length: u64,
+    ) -> Result<Self, Refusal> {
         let left = bytes.len() - at;
         match usize::try_from(length).ok().filter(|&length| length <= left) {
-            Some(length) => Ok(Input { bytes, at, end: at + length, constants: at + length }),
+            Some(length) => {
+                Ok(Input { bytes, limits, at, end: at + length, constants: at + length })
+            }
             None => Err(Refusal::new(
                 at,
                 format!("the structure has {length} bytes, but only {left} follow"),
@@ -153,8 +163,8 @@ pub(super) trait Field: Sized {
     /// Bytes that it takes in the structure at least; never zero, so that no list is longer than the file.
     const LEAST: usize;
 
-    /// Most of it in a list.
-    const MOST: usize = usize::MAX;
+    /// What bounds a list of it.
+    const LIMIT: Option<Limit> = None;
 
     fn write(&self, out: &mut Output);
 
@@ -255,9 +265,8 @@ impl<T: Field> Field for Vec<T> {
     fn read(input: &mut Input<'_>) -> Result<Self, Refusal> {
         let at = input.at;
         let count = input.count(T::LEAST)?;
-        if count > T::MOST {
-            let reason = format!("has {count} elements, at most {} are taken", T::MOST);
-            return Err(Refusal::new(at, reason));
+        if let Some(Err(exceeded)) = T::LIMIT.map(|limit| input.limits.check(limit, count as u64)) {
+            return Err(Refusal { exceeded: Some(exceeded), ..Refusal::new(at, "") });
         }
         let mut list = Vec::with_capacity(count);
         for index in 0..count {
@@ -281,10 +290,10 @@ impl<T: Field> Field for [T; 2] {
 
 /// A structure: its fields, one after another.
 macro_rules! record {
-    ($type:ident { $($field:ident),* } $(, most $most:expr)?) => {
+    ($type:ident { $($field:ident),* } $(, limit $limit:expr)?) => {
         impl Field for $type {
             const LEAST: usize = [$(stringify!($field)),*].len();
-            $(const MOST: usize = $most;)?
+            $(const LIMIT: Option<Limit> = Some($limit);)?
 
             fn write(&self, out: &mut Output) {
                 $(self.$field.write(out);)*

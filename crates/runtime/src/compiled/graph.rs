@@ -1,9 +1,9 @@
 //! The parts of a graph in the format. Codes are TFLite's own: of its operators, element types, activations and paddings.
 
 use super::fields::{Field, Input, Output, Refusal, choice, record};
-use crate::graph::{MAXIMUM_OPERATORS, MAXIMUM_TENSORS, element_count};
+use crate::graph::element_count;
 use crate::{
-    Activation, Conv2d, DepthwiseConv2d, ElementType, Error, Graph, GraphTensor, Metadata,
+    Activation, Conv2d, DepthwiseConv2d, ElementType, Error, Graph, GraphTensor, Limit, Metadata,
     Normalization, Operator, OperatorKind, Padding, Pool2d, Quantization, TensorId,
 };
 use alloc::format;
@@ -42,7 +42,7 @@ record!(Normalization { mean, standard_deviation });
 
 impl Field for GraphTensor {
     const LEAST: usize = 5;
-    const MOST: usize = MAXIMUM_TENSORS;
+    const LIMIT: Option<Limit> = Some(Limit::Tensors);
 
     fn write(&self, out: &mut Output) {
         self.name.write(out);
@@ -94,7 +94,7 @@ choice!(Quantization {
     1 => PerChannel { scales: scales, zero_points: zero_points, axis: axis },
 });
 
-record!(Operator { kind, inputs, output }, most MAXIMUM_OPERATORS);
+record!(Operator { kind, inputs, output }, limit Limit::Operators);
 
 choice!(OperatorKind {
     0 => Add { 0: activation },

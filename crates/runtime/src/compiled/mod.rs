@@ -9,7 +9,7 @@ mod graph;
 use alloc::vec::Vec;
 use fields::{Field, Input, Output, Refusal};
 
-use crate::{Error, Graph, ModelBytes};
+use crate::{Error, Graph, Limit, Limits, ModelBytes};
 
 /// The version of the format that is written, and the only one that is read.
 pub const VERSION: u32 = 1;
@@ -53,14 +53,25 @@ pub fn write(graph: &Graph) -> Vec<u8> {
     bytes
 }
 
+/// Reads a compiled model within the default limits; see [`read_within`].
+///
+/// # Errors
+///
+/// Those of [`read_within`].
+pub fn read(bytes: impl Into<ModelBytes>) -> Result<Graph, Error> {
+    read_within(bytes, &Limits::default())
+}
+
 /// Reads a compiled model. Constants stay parts of the bytes, everything else is copied: a small multiple of the file's structure.
 ///
 /// # Errors
 ///
+/// [`Error::Limit`] for more bytes, tensors or operators than allowed,
 /// [`Error::NotCompiled`], [`Error::CompiledVersion`], [`Error::CompiledIncomplete`], [`Error::CompiledChecksum`],
 /// [`Error::InvalidCompiled`] by where the reading ends, and whatever [`Graph::new`] says.
-pub fn read(bytes: impl Into<ModelBytes>) -> Result<Graph, Error> {
+pub fn read_within(bytes: impl Into<ModelBytes>, limits: &Limits) -> Result<Graph, Error> {
     let bytes = bytes.into();
+    limits.check(Limit::ModelBytes, bytes.len() as u64)?;
     if !is_compiled(&bytes) {
         return Err(Error::NotCompiled { found: bytes[..bytes.len().min(8)].to_vec() });
     }
@@ -85,11 +96,17 @@ pub fn read(bytes: impl Into<ModelBytes>) -> Result<Graph, Error> {
     if found != expected {
         return Err(Error::CompiledChecksum { found, expected });
     }
-    let invalid = |Refusal { at, place, reason }| Error::InvalidCompiled { at, place, reason };
-    let mut input = Input::new(&bytes, HEADER, structure).map_err(invalid)?;
+    let invalid = |Refusal { at, place, reason, exceeded }| match exceeded {
+        Some(exceeded) => Error::Limit(exceeded),
+        None => Error::InvalidCompiled { at, place, reason },
+    };
+    let mut input = Input::new(&bytes, limits, HEADER, structure).map_err(invalid)?;
     let parts = graph::Parts::read(&mut input).map_err(invalid)?;
     input.finish().map_err(invalid)?;
-    parts.graph()
+    let graph = parts.graph()?;
+    // The lists of inputs and outputs are left.
+    graph.check_limits(limits)?;
+    Ok(graph)
 }
 
 /// The next multiple of 16, where constants may start: enough for any element.

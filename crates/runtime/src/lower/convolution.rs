@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use mobileight_kernels::InstructionSet;
 use mobileight_kernels::convolution::{
     self as kernels, Convolution, DepthwiseConvolution, Geometry,
 };
@@ -85,6 +86,21 @@ pub(super) fn depthwise_conv2d(
             kernel.run_part(input, operands.start, operands.output, operands.scratch)
         })
     })
+}
+
+/// Weights, a bias and a factor for each channel, and how windows are read; the portable kernels pad rows and widen them.
+pub(super) fn least_packed_bytes(context: Context<'_>, dilation: [usize; 2]) -> u64 {
+    let size = |shape: &[usize]| shape.iter().map(|&n| n as u64).product::<u64>();
+    let shape = context.input_shape(1);
+    let channels = context.output_shape().last().map_or(1, |&channels| channels as u64);
+    let is_portable = context.instruction_set == InstructionSet::Portable;
+    let weights = match is_portable && shape[0] == channels as usize {
+        true => 2 * size(&shape[1..]).next_multiple_of(16) * channels,
+        false => size(shape),
+    };
+    // Windows with gaps are read pixel by pixel.
+    let gapped = if dilation[1] > 1 && !is_portable { size(&shape[1..3]) } else { 0 };
+    weights + 8 * channels + gapped * kernels::GAPPED_TAP_BYTES
 }
 
 struct Windows {

@@ -292,6 +292,23 @@ pub(crate) fn is_alias(kind: &OperatorKind) -> bool {
     matches!(kind, OperatorKind::Reshape { .. } | OperatorKind::Squeeze { .. })
 }
 
+/// What [`Step::packed_bytes`] will be at least, for refusing what would not fit before it is packed.
+pub(crate) fn least_packed_bytes(context: Context<'_>) -> u64 {
+    match &context.operator().kind {
+        OperatorKind::Conv2d(conv) => convolution::least_packed_bytes(context, conv.dilation),
+        OperatorKind::DepthwiseConv2d(conv) => {
+            convolution::least_packed_bytes(context, conv.dilation)
+        }
+        OperatorKind::FullyConnected { .. } => convolution::least_packed_bytes(context, [1, 1]),
+        OperatorKind::ResizeBilinear { size, .. }
+        | OperatorKind::ResizeNearestNeighbor { size, .. } => {
+            (size[0] as u64 + size[1] as u64) * size_of::<usize>() as u64
+        }
+        OperatorKind::Concatenation { .. } => shape::parts_bytes(context) as u64,
+        _ => 0,
+    }
+}
+
 /// Prepares the kernel call of an operator; `None` when [`is_alias`].
 pub(crate) fn lower(context: Context<'_>) -> Result<Option<Step>, Error> {
     let step = match &context.operator().kind {

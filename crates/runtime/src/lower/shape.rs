@@ -48,10 +48,16 @@ pub(super) fn concatenation(
     };
     let count = context.operator().inputs.len();
     let parts = (0..count).map(part).collect::<Result<Vec<_>, _>>()?;
-    Ok(context.step("concatenation", move |operands| {
+    let step = context.step("concatenation", move |operands| {
         let inputs = operands.inputs;
         concatenate(&parts, |at| inputs.get(at), operands.output)
-    }))
+    });
+    Ok(Step { packed_bytes: parts_bytes(context), ..step })
+}
+
+/// Bytes of what is known about the operands, whose number no shape bounds.
+pub(super) fn parts_bytes(context: Context<'_>) -> usize {
+    context.operator().inputs.len() * size_of::<Part>()
 }
 
 pub(super) fn arg_max(context: Context<'_>, axis: usize) -> Result<Step, Error> {
