@@ -9,6 +9,8 @@ mod compare;
 mod compile;
 #[cfg(feature = "tract")]
 mod demo;
+#[cfg(feature = "tract")]
+mod generate;
 mod inspect;
 mod npy;
 mod preprocess;
@@ -69,6 +71,9 @@ enum Command {
     /// Fetches well-known published models, verified by SHA-256
     #[cfg(feature = "tract")]
     Pull(pull::Arguments),
+    /// Makes man pages, shell completions, and the page of all commands
+    #[cfg(feature = "tract")]
+    Generate(generate::Arguments),
 }
 
 /// What a command reports besides an error: whether all went well.
@@ -98,6 +103,10 @@ fn main() -> ExitCode {
         Command::Compile(arguments) => compile::main(&arguments, &mut out),
         #[cfg(feature = "tract")]
         Command::Pull(arguments) => pull::main(&arguments, &mut out),
+        #[cfg(feature = "tract")]
+        Command::Generate(arguments) => {
+            generate::main(&arguments, <Cli as clap::CommandFactory>::command(), &mut out)
+        }
     };
     let result = result.and_then(|outcome| {
         out.flush()?;
