@@ -19,7 +19,10 @@ const NOT_RUN: [(&str, &str); 27] = [
     ("cargo test", "runs this test"),
     ("cargo clippy", ".ci/run"),
     ("cargo fmt", ".ci/run"),
-    ("cargo build --release -p mobileight-cli", ".ci/run builds the workspace"),
+    (
+        "cargo build --release -p mobileight-cli",
+        ".ci/run builds the workspace, .ci/cross for targets",
+    ),
     ("cargo install", "builds what is built"),
     ("cargo build --profile small --no-default-features", ".ci/run, without_tract"),
     ("target/small/mobileight", "is built by the command before it; tests/compiled.rs runs .mb8"),
