@@ -1,5 +1,5 @@
 """MobilEight beside other runtimes on this machine, in turns: writes benches/RESULTS.md and the README's table; on a CPU without AVX-512
-VNNI its own file and table, named after the instruction set.
+VNNI its own file, named after the instruction set, and its own table in docs/performance.md.
 
     python3 benches/peers/run.py --binary target/release/mobileight --data ../shared [--onnx FOLDER] [--tract BINARY]
 
@@ -329,21 +329,21 @@ def main():
     isa = bench.own(bench.arguments.data / "models" / f"{MODELS[-1][1]}.tflite", "--runs", "1")["isa"]
     suffix = "" if isa == "avx512vnni" else f"-{isa}"
     (ROOT / f"benches/RESULTS{suffix}.md").write_text(text)
-    write_readme(rows, suffix)
+    write_table(rows, suffix)
 
 
-def write_readme(rows, suffix):
-    """The most telling columns of the first table, where the README has a place for them."""
+def write_table(rows, suffix):
+    """The most telling columns of the first table, where the README, or docs/performance.md, has a place for them."""
     short = [[row[0], row[1], row[3], row[4], row[-2], row[-1]] for row in rows]
     titles = ["model", "MobilEight", "LiteRT", "OpenVINO", "ratio", "ratio with `--numerics reference`"]
-    readme = ROOT / "README.md"
+    page = ROOT / ("docs/performance.md" if suffix else "README.md")
     begin, end = f"<!-- speed{suffix}:begin -->\n", f"<!-- speed{suffix}:end -->"
-    text = readme.read_text()
+    text = page.read_text()
     if begin not in text:
         return
     before, rest = text.split(begin)
     date = f"Measured {datetime.date.today()} on {machine()}.\n\n"
-    readme.write_text(before + begin + date + table(titles, short) + end + rest.split(end)[1])
+    page.write_text(before + begin + date + table(titles, short) + end + rest.split(end)[1])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Top-1 and top-5 on labelled photos: `mobileight classify` against LiteRT given the same tensors.
 
-    accuracy.py --binary target/release/mobileight            writes the table into README.md
-    accuracy.py --binary target/release/mobileight --check    only verifies, README.md's table too
+    accuracy.py --binary target/release/mobileight            writes the table into docs/numerics.md
+    accuracy.py --binary target/release/mobileight --check    only verifies, the page's table too
 
-Verified is that both numbers of each model are within 0.6 points of LiteRT's. The table stands between two markers in README.md.
+Verified is that both numbers of each model are within 0.6 points of LiteRT's. The table stands between two markers in docs/numerics.md.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from record_hashes import HERE
 
 MODELS = ("mobilenet_v1_0.25_224_quant", "mobilenet_v2_1.0_224_quant", "mobilenet_v3_small_1.0_224.uint8")
 LIMIT = 0.6
-README = HERE.parent / "README.md"
+PAGE = HERE.parent / "docs" / "numerics.md"
 BEGIN, END = "<!-- accuracy:begin -->", "<!-- accuracy:end -->"
 
 
@@ -92,16 +92,16 @@ def main():
     parser.add_argument("--binary", type=pathlib.Path, default=HERE.parent / "target/release/mobileight")
     data = os.environ.get("MOBILEIGHT_TEST_DATA", HERE.parent.parent / "shared")
     parser.add_argument("--data", type=pathlib.Path, default=data, help="folder with models and images")
-    parser.add_argument("--check", action="store_true", help="write nothing; README.md must have this table")
+    parser.add_argument("--check", action="store_true", help="write nothing; docs/numerics.md must have this table")
     arguments = parser.parse_args()
     table, wrong = measure(arguments.binary.resolve(), arguments.data)
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     old, after = rest.split(END)
     if not arguments.check:
-        README.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+        PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
     elif old.strip() != table:
-        wrong.append("README.md has another table: run this without --check")
+        wrong.append("docs/numerics.md has another table: run this without --check")
     sys.exit("\n".join(wrong) or 0)
 
 

@@ -95,6 +95,7 @@ CASES = {
     "hard_swish": one(IMAGE, lambda x: x * RELU6(x + 3.0) * (1.0 / 6.0), low=-5.0, high=5.0),
     "relu": one(IMAGE, lambda x: RELU(x)),
     "relu6": one(IMAGE, RELU6, low=-4.0, high=9.0),
+    "leaky_relu": one(IMAGE, lambda x: tf.nn.leaky_relu(x, 0.1), low=-4.0, high=2.0),
     "concatenation": dict(shapes=[IMAGE, [1, 7, 5, 3]], function=lambda a, b: tf.concat([a, b], 3)),
     "concatenation_rows": dict(shapes=[IMAGE, IMAGE], function=lambda a, b: tf.concat([a, b], 1)),
     "resize_bilinear": one(IMAGE, lambda x: bilinear(x, False, False)),

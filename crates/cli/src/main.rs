@@ -9,6 +9,8 @@ mod compare;
 mod compile;
 #[cfg(feature = "tract")]
 mod demo;
+#[cfg(feature = "tract")]
+mod generate;
 mod inspect;
 mod npy;
 mod preprocess;
@@ -72,6 +74,9 @@ enum Command {
     /// Fetches well-known published models, verified by SHA-256
     #[cfg(feature = "tract")]
     Pull(pull::Arguments),
+    /// Makes man pages, shell completions, and the page of all commands
+    #[cfg(feature = "tract")]
+    Generate(generate::Arguments),
 }
 
 /// What a command reports besides an error: whether all went well.
@@ -102,6 +107,10 @@ fn main() -> ExitCode {
         Command::Compile(arguments) => compile::main(&arguments, limits, &mut out),
         #[cfg(feature = "tract")]
         Command::Pull(arguments) => pull::main(&arguments, &mut out),
+        #[cfg(feature = "tract")]
+        Command::Generate(arguments) => {
+            generate::main(&arguments, <Cli as clap::CommandFactory>::command(), &mut out)
+        }
     };
     let result = result.and_then(|outcome| {
         out.flush()?;

@@ -77,19 +77,42 @@ impl Table {
         output: CodeQuantization,
         range: [u8; 2],
     ) -> Result<Self, Error> {
-        let (multiplier, shift) = quantize_multiplier((input.scale / output.scale).into())?;
-        // Differences have 8 bits and a sign.
-        if shift > 23 {
-            return Err(Error::Parameter {
-                what: "scales",
-                reason: format!(
-                    "{} / {} is not below 2^23, where TFLite's 32 bits overflow",
-                    input.scale, output.scale
-                ),
-            });
-        }
+        let (multiplier, shift) = multiplier_of_differences(input.scale / output.scale)?;
         Ok(Table::new(input, output, range, |x| {
             multiply_by_quantized_multiplier(x, multiplier, shift)
+        }))
+    }
+
+    /// LEAKY_RELU: the value where it is not negative, else `alpha` times the value.
+    ///
+    /// TFLite's kernel, reference and optimized alike, has a 32-bit fixed-point multiplier for either side. In LiteRT's default XNNPACK
+    /// computes what [`Requantizer`] does within an element type, with a multiplier of eight fractional bits for either side, when both
+    /// are in its range.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] when the scales are too far apart, or `alpha` makes them so.
+    pub fn leaky_relu(
+        numerics: Numerics,
+        input: CodeQuantization,
+        output: CodeQuantization,
+        alpha: f32,
+    ) -> Result<Self, Error> {
+        let ratio = input.scale / output.scale;
+        let coarse = [ratio, ratio * alpha].map(coarse_multiplier);
+        if let (Numerics::Xnnpack, [Some(positive), Some(negative)]) = (numerics, coarse) {
+            return Ok(Table::new(input, output, [0, 255], |x| {
+                (x * if x < 0 { negative } else { positive } + 128) >> 8
+            }));
+        }
+        // TFLite's order of operations.
+        let slope = input.scale * alpha / output.scale;
+        let (identity, identity_shift) = multiplier_of_differences(ratio)?;
+        let (magnitude, slope_shift) = multiplier_of_differences(slope.abs())?;
+        let slope = if slope < 0.0 { -magnitude } else { magnitude };
+        Ok(Table::new(input, output, [0, 255], |x| match x {
+            0.. => multiply_by_quantized_multiplier(x, identity, identity_shift),
+            _ => multiply_by_quantized_multiplier(x, slope, slope_shift),
         }))
     }
 
@@ -190,8 +213,7 @@ impl Requantizer {
             return Ok(Requantizer { groups: reference.clone(), rest: reference });
         }
         let ratio = input.scale / output.scale;
-        if same_type && (1.0 / 256.0..=128.0).contains(&ratio) {
-            let coarse = (ratio * 256.0).round_ties_even() as i32;
+        if let (true, Some(coarse)) = (same_type, coarse_multiplier(ratio)) {
             let table = table(&|x| (x * coarse + 128) >> 8);
             return Ok(Requantizer { groups: table.clone(), rest: table });
         }
@@ -215,6 +237,26 @@ impl Requantizer {
         self.groups.run(instruction_set, &input[..whole], &mut output[..whole])?;
         self.rest.run(instruction_set, &input[whole..], &mut output[whole..])
     }
+}
+
+/// A multiplier of differences of codes and their zero point, which have 8 bits and a sign.
+fn multiplier_of_differences(real: f32) -> Result<(i32, i32), Error> {
+    let (multiplier, shift) = quantize_multiplier(real.into())?;
+    if shift > 23 {
+        return Err(Error::Parameter {
+            what: "scales",
+            reason: format!(
+                "their ratio {real} is not below 2^23, where TFLite's 32 bits overflow"
+            ),
+        });
+    }
+    Ok((multiplier, shift))
+}
+
+/// XNNPACK's multiplier of eight fractional bits, for the ratios that it takes.
+fn coarse_multiplier(ratio: f32) -> Option<i32> {
+    let possible = (1.0 / 256.0 - 128.0..=128.0).contains(&ratio) && ratio.abs() >= 1.0 / 256.0;
+    possible.then(|| (ratio * 256.0).round_ties_even() as i32)
 }
 
 /// A multiplier with a mantissa of 15 bits.

@@ -107,6 +107,12 @@ fn vector_sets() -> Vec<InstructionSet> {
     sets.filter(|set| *set != InstructionSet::Portable && set.is_available()).collect()
 }
 
+/// Two inputs, each by itself, so that each has its own borders.
+fn apart(codes: &[u8], first: usize) -> [Vec<u8>; 2] {
+    let (a, b) = codes.split_at(first);
+    [a.to_vec(), b.to_vec()]
+}
+
 fn weights(bytes: &[u8], zero_point: Option<u8>) -> Weights<'_> {
     zero_point.map_or(Weights::int8(bytes), |zero| Weights::uint8(bytes, zero))
 }
@@ -121,7 +127,8 @@ fn run(
 ) -> Vec<u8> {
     let mut tight = vec![0xAA; outputs];
     let mut words = vec![0x5555_5555i32; scratch_bytes.div_ceil(4)];
-    kernel(&input.to_vec(), &mut tight, &mut as_bytes_mut(&mut words)[..scratch_bytes]);
+    let own = input.to_vec();
+    kernel(&own, &mut tight, &mut as_bytes_mut(&mut words)[..scratch_bytes]);
 
     let mut shifted = AlignedBytes::zeroed(input.len() + 3);
     shifted[3..].copy_from_slice(input);
@@ -262,16 +269,14 @@ fn binary_operators_equal_the_portable_ones() {
             // Scales too far apart are refused.
             let Ok(kernel) = Multiplication::new(numerics, broadcast, q) else { continue };
             check(&what, &codes, outputs, 0, |set, input, output, _| {
-                // Each by itself, so that each has its borders.
-                let (a, b) = input.split_at(lengths[0]);
-                kernel.run(set, &a.to_vec(), &b.to_vec(), output).unwrap();
+                let [a, b] = apart(input, lengths[0]);
+                kernel.run(set, &a, &b, output).unwrap();
             });
         } else {
             let Ok(kernel) = Addition::new(numerics, broadcast, q, case % 3 == 1) else { continue };
             check(&what, &codes, outputs, 0, |set, input, output, _| {
-                // Each by itself, so that each has its borders.
-                let (a, b) = input.split_at(lengths[0]);
-                kernel.run(set, &a.to_vec(), &b.to_vec(), output).unwrap();
+                let [a, b] = apart(input, lengths[0]);
+                kernel.run(set, &a, &b, output).unwrap();
             });
         }
     }

@@ -54,3 +54,9 @@ pub use mobileight_tflite as tflite;
 pub use model::Model;
 pub use pipeline::Pipeline;
 pub use values::{codes, real_values};
+
+// The examples in the documents are compiled.
+#[cfg(all(doctest, feature = "tract"))]
+#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../../../docs/library.md")]
+struct Documents;

@@ -48,27 +48,27 @@ fn threads_share_a_plan_for_long() {
     // Resident bytes and the inferences done by then.
     let mut samples: Vec<(usize, u64)> = Vec::new();
     let start = Instant::now();
-    std::thread::scope(|scope| {
-        let work = |thread: usize| {
-            let mut session = Session::new(Arc::clone(plan));
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                if at >= total {
-                    return;
-                }
-                // Another order in each thread.
-                let image = (at * 7 + thread * 11) % inputs.len();
-                let outputs = session.run(&[inputs[image].view()]).unwrap();
-                assert_eq!(outputs, expected[image], "image {image} in thread {thread}");
-                if at.is_multiple_of(16) {
-                    assert_eq!(pipeline.run(&images[image]).unwrap(), expected[image]);
-                }
-                // Sessions come and go.
-                if at.is_multiple_of(500) {
-                    session = Session::new(Arc::clone(plan));
-                }
+    let work = |thread: usize| {
+        let mut session = Session::new(Arc::clone(plan));
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= total {
+                return;
             }
-        };
+            // Another order in each thread.
+            let image = (at * 7 + thread * 11) % inputs.len();
+            let outputs = session.run(&[inputs[image].view()]).unwrap();
+            assert_eq!(outputs, expected[image], "image {image} in thread {thread}");
+            if at.is_multiple_of(16) {
+                assert_eq!(pipeline.run(&images[image]).unwrap(), expected[image]);
+            }
+            // Sessions come and go.
+            if at.is_multiple_of(500) {
+                session = Session::new(Arc::clone(plan));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> =
             (0..THREADS).map(|thread| scope.spawn(move || work(thread))).collect();

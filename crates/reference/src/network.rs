@@ -11,7 +11,9 @@ use tract_core::ops::cnn::{Conv, KernelFormat, MaxPool, PaddingSpec, PoolSpec, S
 use tract_core::ops::einsum::EinSum;
 use tract_core::ops::math;
 use tract_core::ops::nn::resize::{CoordTransformer, Interpolator, Nearest, Resize};
-use tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, SoftmaxKind, hard_swish, sigmoid};
+use tract_core::ops::nn::{
+    DataFormat, Reduce, Reducer, Softmax, SoftmaxKind, hard_swish, leaky_relu, sigmoid,
+};
 
 use crate::{Error, constants};
 
@@ -249,6 +251,9 @@ impl Network<'_> {
             OperatorKind::HardSwish => self.one(name.clone(), hard_swish(), &[input])?,
             OperatorKind::Relu => self.activation(name, Activation::Relu, input)?,
             OperatorKind::Relu6 => self.activation(name, Activation::Relu6, input)?,
+            OperatorKind::LeakyRelu { alpha } => {
+                self.one(name.clone(), leaky_relu(*alpha), &[input])?
+            }
             OperatorKind::Quantize | OperatorKind::Dequantize => input,
             OperatorKind::Concatenation { axis, activation } => {
                 let wire =

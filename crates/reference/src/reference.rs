@@ -33,7 +33,7 @@ impl Kind {
 }
 
 /// How a [`Reference`] is built.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ReferenceOptions {
     /// Shapes of the inputs; those of the file when empty.
@@ -42,16 +42,6 @@ pub struct ReferenceOptions {
     pub keep_intermediates: bool,
     /// What the graph may cost: memory, multiply-adds.
     pub limits: Limits,
-}
-
-impl Default for ReferenceOptions {
-    fn default() -> Self {
-        ReferenceOptions {
-            input_shapes: Vec::new(),
-            keep_intermediates: false,
-            limits: Limits::default(),
-        }
-    }
 }
 
 impl ReferenceOptions {

@@ -85,6 +85,11 @@ pub enum OperatorKind {
     Relu,
     /// RELU6 as an operator of its own.
     Relu6,
+    /// LEAKY_RELU: `x` where it is not negative, else `alpha * x`.
+    LeakyRelu {
+        /// Slope of negative values; it may be negative or above one.
+        alpha: f32,
+    },
     /// QUANTIZE: float to 8-bit, or 8-bit to 8-bit of another scale, zero point or sign.
     Quantize,
     /// DEQUANTIZE: 8-bit to float.
@@ -143,6 +148,7 @@ impl OperatorKind {
             OperatorKind::HardSwish => "HARD_SWISH",
             OperatorKind::Relu => "RELU",
             OperatorKind::Relu6 => "RELU6",
+            OperatorKind::LeakyRelu { .. } => "LEAKY_RELU",
             OperatorKind::Quantize => "QUANTIZE",
             OperatorKind::Dequantize => "DEQUANTIZE",
             OperatorKind::Concatenation { .. } => "CONCATENATION",
@@ -199,6 +205,9 @@ impl OperatorKind {
             }
             OperatorKind::Softmax { beta } if !beta.is_finite() => {
                 Err(format!("beta is {beta}, expected a finite number"))
+            }
+            OperatorKind::LeakyRelu { alpha } if !alpha.is_finite() => {
+                Err(format!("alpha is {alpha}, expected a finite number"))
             }
             _ => Ok(()),
         }

@@ -160,6 +160,7 @@ pub(crate) fn infer(
         | OperatorKind::HardSwish
         | OperatorKind::Relu
         | OperatorKind::Relu6
+        | OperatorKind::LeakyRelu { .. }
         | OperatorKind::Quantize
         | OperatorKind::Dequantize => input.to_vec(),
     };

@@ -44,6 +44,7 @@ fn kinds() -> Vec<OperatorKind> {
         OperatorKind::HardSwish,
         OperatorKind::Relu,
         OperatorKind::Relu6,
+        OperatorKind::LeakyRelu { alpha: -0.125 },
         OperatorKind::Quantize,
         OperatorKind::Dequantize,
         OperatorKind::Concatenation { axis: 3, activation: Activation::None },
@@ -132,7 +133,7 @@ fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
 fn everything_is_read_back() {
     let graph = graph();
     let names: BTreeSet<_> = graph.operators().iter().map(|o| o.kind.name()).collect();
-    assert_eq!(names.len(), 24, "each operator, PAD and PADV2");
+    assert_eq!(names.len(), 25, "each operator, PAD and PADV2");
     let bytes = write(&graph);
     let again = read(bytes.clone()).unwrap();
     assert_eq!(again, graph);

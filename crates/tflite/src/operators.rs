@@ -160,6 +160,10 @@ impl<'a> Application<'a> {
             BuiltinOperator::HARD_SWISH => (OperatorKind::HardSwish, self.operands(1, 0)?),
             BuiltinOperator::RELU => (OperatorKind::Relu, self.operands(1, 0)?),
             BuiltinOperator::RELU6 => (OperatorKind::Relu6, self.operands(1, 0)?),
+            BuiltinOperator::LEAKY_RELU => {
+                let options = self.required(table.builtin_options_as_leaky_relu_options())?;
+                (OperatorKind::LeakyRelu { alpha: options.alpha() }, self.operands(1, 0)?)
+            }
             BuiltinOperator::QUANTIZE => (OperatorKind::Quantize, self.operands(1, 0)?),
             BuiltinOperator::DEQUANTIZE => (OperatorKind::Dequantize, self.operands(1, 0)?),
             BuiltinOperator::CONCATENATION => self.concatenation()?,

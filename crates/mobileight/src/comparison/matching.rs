@@ -118,7 +118,7 @@ fn layers(graph: &Graph, layout: &Layout) -> Vec<Layer> {
             _ => {}
         }
         let folds = match operator.kind {
-            OperatorKind::Relu | OperatorKind::Relu6 => true,
+            OperatorKind::Relu | OperatorKind::Relu6 | OperatorKind::LeakyRelu { .. } => true,
             // A batch normalization that was not folded.
             OperatorKind::Mul(_) | OperatorKind::Add(_) | OperatorKind::Sub(_) => {
                 activations.len() == 1

@@ -126,6 +126,7 @@ choice!(OperatorKind {
         align_corners: align_corners,
         half_pixel_centers: half_pixel_centers
     },
+    98 => LeakyRelu { alpha: alpha },
     114 => Quantize {},
     117 => HardSwish {},
 });

@@ -78,6 +78,14 @@ pub(super) fn relu(context: Context<'_>, activation: Activation) -> Result<Step,
     Ok(by_table(context, table))
 }
 
+pub(super) fn leaky_relu(context: Context<'_>, alpha: f32) -> Result<Step, Error> {
+    context.check_same_element_type()?;
+    let (input, output) = (context.input_codes(0)?, context.output_codes()?);
+    let table = Table::leaky_relu(context.numerics, input, output, alpha)
+        .map_err(|error| context.refused(error))?;
+    Ok(by_table(context, table))
+}
+
 fn by_table(context: Context<'_>, table: Table) -> Step {
     let set = context.instruction_set;
     let step = context.step_by(set, "table", move |operands| {

@@ -324,6 +324,7 @@ pub(crate) fn lower(context: Context<'_>) -> Result<Option<Step>, Error> {
         OperatorKind::HardSwish => elementwise::hard_swish(context)?,
         OperatorKind::Relu => elementwise::relu(context, Activation::Relu)?,
         OperatorKind::Relu6 => elementwise::relu(context, Activation::Relu6)?,
+        OperatorKind::LeakyRelu { alpha } => elementwise::leaky_relu(context, *alpha)?,
         OperatorKind::Quantize => elementwise::quantize(context)?,
         OperatorKind::Dequantize => elementwise::dequantize(context)?,
         OperatorKind::Softmax { beta } => elementwise::softmax(context, *beta)?,

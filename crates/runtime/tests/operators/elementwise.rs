@@ -117,6 +117,18 @@ pub fn relu(random: &mut Random, _: Numerics) -> Case {
     unary(random, kind, 6, input, output)
 }
 
+pub fn leaky_relu(random: &mut Random, _: Numerics) -> Case {
+    let input = random.quantization();
+    // Now and then beyond the ratios that XNNPACK takes, on either side.
+    let any = if random.chance(0.2) { 0.002..500.0 } else { 0.1..4.0 };
+    let output = (input.0 * random.between(any.start, any.end) as f32, random.zero_point());
+    let alpha = match random.chance(0.3) {
+        true => random.pick(&[0.0, 0.001, 1.0, 2.5, -0.3, -200.0, 150.0]),
+        false => random.between(0.005, 0.5) as f32,
+    };
+    unary(random, OperatorKind::LeakyRelu { alpha }, 6, input, output)
+}
+
 pub fn softmax(random: &mut Random, _: Numerics) -> Case {
     let beta = random.pick(&[1.0, 1.0, 0.5, 2.0]);
     let mut shape = shape(random, &[1, 2, 3, 4], 4);
@@ -213,6 +225,11 @@ fn hard_swish_of_every_code() {
 #[test]
 fn relu_and_relu6() {
     check(relu);
+}
+
+#[test]
+fn leaky_relu_of_any_slope() {
+    check(leaky_relu);
 }
 
 #[test]

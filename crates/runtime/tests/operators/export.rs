@@ -15,7 +15,7 @@ use crate::naive::{self, Values};
 use crate::random::Case;
 use crate::{convolution, elementwise, movement, spatial};
 
-const FAMILIES: [(&str, Family); 23] = [
+const FAMILIES: [(&str, Family); 24] = [
     ("conv_2d", convolution::conv2d),
     ("depthwise_conv_2d", convolution::depthwise_conv2d),
     ("fully_connected", convolution::fully_connected),
@@ -25,6 +25,7 @@ const FAMILIES: [(&str, Family); 23] = [
     ("logistic", elementwise::logistic),
     ("hard_swish", elementwise::hard_swish),
     ("relu", elementwise::relu),
+    ("leaky_relu", elementwise::leaky_relu),
     ("softmax", elementwise::softmax),
     ("quantize", elementwise::quantize),
     ("requantize", elementwise::requantize),
@@ -149,6 +150,7 @@ fn json_options(kind: &OperatorKind) -> String {
         }
         OperatorKind::Reshape { shape } => format!(r#"{{"shape":{shape:?}}}"#),
         OperatorKind::Squeeze { axes } => format!(r#"{{"axes":{axes:?}}}"#),
+        OperatorKind::LeakyRelu { alpha } => format!(r#"{{"alpha":{alpha:?}}}"#),
         OperatorKind::Softmax { beta } => format!(r#"{{"beta":{beta:?}}}"#),
         OperatorKind::Concatenation { axis, activation } => {
             format!(r#"{{"axis":{axis},"activation":{}}}"#, code(*activation))

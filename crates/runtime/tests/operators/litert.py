@@ -99,6 +99,9 @@ def options_of(name, given):
     elif name == "SOFTMAX":
         kind, o = "SoftmaxOptions", schema.SoftmaxOptionsT()
         o.beta = given["beta"]
+    elif name == "LEAKY_RELU":
+        kind, o = "LeakyReluOptions", schema.LeakyReluOptionsT()
+        o.alpha = given["alpha"]
     elif name == "CONCATENATION":
         kind, o = "ConcatenationOptions", schema.ConcatenationOptionsT()
         o.axis, o.fusedActivationFunction = given["axis"], given["activation"]

@@ -96,6 +96,35 @@ pub fn relu(input: &Operand, activation: Activation, target: &Target) -> Vec<i64
     each(input, |x| target.finish(Multiplier::new(f64::from(ratio)).apply(x), activation))
 }
 
+/// LEAKY_RELU.
+pub fn leaky_relu(input: &Operand, alpha: f32, target: &Target) -> Vec<i64> {
+    let ratio = input.scale() / target.scale();
+    let slope = ratio * alpha;
+    // What XNNPACK takes: both multipliers in its eight fractional bits, and not lost in them.
+    let fits = |ratio: f32| ratio.abs() * 256.0 >= 1.0 && ratio <= 128.0 && ratio > -128.0;
+    let delegated = target.numerics == Numerics::Xnnpack && fits(ratio) && fits(slope);
+    let fixed_point = |real: f32, x: i64| match real {
+        0.0 => 0,
+        // The mantissa has the sign.
+        _ => {
+            let mut multiplier = Multiplier::new(f64::from(real.abs()));
+            multiplier.mantissa *= real.signum() as i64;
+            multiplier.apply(x)
+        }
+    };
+    each(input, |x| {
+        let quanta = match (delegated, x < 0) {
+            (true, negative) => {
+                let ratio = if negative { slope } else { ratio };
+                round_ties_up((x * (ratio * 256.0).round_ties_even() as i64).into(), 8)
+            }
+            (false, false) => fixed_point(ratio, x),
+            (false, true) => fixed_point(input.scale() * alpha / target.scale(), x),
+        };
+        target.finish(quanta, Activation::None)
+    })
+}
+
 pub fn quantize(input: &Operand, target: &Target) -> Vec<i64> {
     let Values::Floats(reals) = &input.values else {
         return requantize(input, target);

@@ -212,6 +212,7 @@ fn apply(operator: &Operator, inputs: &[Operand], target: &Target) -> Values {
         OperatorKind::Logistic => elementwise::logistic(input, target),
         OperatorKind::HardSwish => elementwise::hard_swish(input, target),
         OperatorKind::Relu => elementwise::relu(input, Activation::Relu, target),
+        OperatorKind::LeakyRelu { alpha } => elementwise::leaky_relu(input, *alpha, target),
         OperatorKind::Relu6 => elementwise::relu(input, Activation::Relu6, target),
         OperatorKind::Quantize => elementwise::quantize(input, target),
         OperatorKind::Dequantize => return elementwise::dequantize(input),
