@@ -150,7 +150,7 @@ pub fn image(bytes: &[u8]) {
     let preprocessor = Preprocessor::new(contract(shape), recipe).expect("a sound recipe");
     let tensor = preprocessor.prepare(&image).expect("there are pixels");
     assert_eq!(tensor.shape, shape);
-    assert_eq!(tensor.data.len(), shape.iter().product());
+    assert_eq!(tensor.data.view().len(), shape.iter().product::<usize>());
 }
 
 /// An int8 input of a shape.
@@ -205,7 +205,7 @@ fn folder() -> PathBuf {
 /// An `.npy` file; what is read must be as long as it says.
 pub fn npy(bytes: &[u8]) {
     match npy::parse(bytes) {
-        Ok(tensor) => assert_eq!(tensor.data.len(), tensor.shape.iter().product::<usize>()),
+        Ok(tensor) => assert_eq!(tensor.data.view().len(), tensor.shape.iter().product::<usize>()),
         Err(error) => assert!(!format!("{error:#}").is_empty()),
     }
 }

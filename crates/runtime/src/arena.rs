@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use mobileight_kernels::bytes::ALIGNMENT;
 
 /// The memory of one tensor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     pub bytes: u64,
     /// The first and last step during which it is needed.
@@ -22,7 +22,8 @@ pub(crate) struct Block {
 pub(crate) fn place<'a>(blocks: impl Iterator<Item = &'a mut Block>) -> u64 {
     let mut blocks: Vec<&mut Block> = blocks.collect();
     blocks.sort_by_key(|block| (core::cmp::Reverse(block.bytes), block.first));
-    let mut placed: Vec<&mut Block> = Vec::with_capacity(blocks.len());
+    // Copies beside each other: this takes time with the square of the blocks.
+    let mut placed: Vec<Block> = Vec::with_capacity(blocks.len());
     let mut total = 0;
     for block in blocks {
         let mut offset = 0;
@@ -36,7 +37,7 @@ pub(crate) fn place<'a>(blocks: impl Iterator<Item = &'a mut Block>) -> u64 {
         block.offset = offset;
         total = total.max(offset + block.bytes);
         let at = placed.partition_point(|other| other.offset <= offset);
-        placed.insert(at, block);
+        placed.insert(at, *block);
     }
     total
 }

@@ -227,11 +227,10 @@ impl Graph {
     ///
     /// [`Error::Limit`].
     pub fn check_limits(&self, limits: &Limits) -> Result<(), Error> {
-        limits.check(Limit::Operators, self.operators.len() as u64)?;
-        for tensors in [self.tensors.len(), self.inputs.len(), self.outputs.len()] {
-            limits.check(Limit::Tensors, tensors as u64)?;
+        for operators in [self.operators.len(), self.inputs.len(), self.outputs.len()] {
+            limits.check(Limit::Operators, operators as u64)?;
         }
-        Ok(())
+        Ok(limits.check(Limit::Tensors, self.tensors.len() as u64)?)
     }
 
     /// The tensors, in the order of the file.

@@ -108,9 +108,9 @@ impl Layout {
     ///
     /// [`Error::Limit`].
     pub fn check_limits(&self, graph: &Graph, limits: &Limits) -> Result<(), Error> {
-        limits.check(Limit::MultiplyAdds, self.work(graph))?;
         let memory = self.arena_bytes.saturating_add(self.output_bytes(graph));
-        Ok(limits.check(Limit::MemoryBytes, memory)?)
+        limits.check(Limit::MemoryBytes, memory)?;
+        Ok(limits.check(Limit::MultiplyAdds, self.work(graph))?)
     }
 
     /// The tensor whose memory a tensor is: itself, or what RESHAPE and SQUEEZE were given.

@@ -52,10 +52,11 @@ macro_rules! limits {
 limits! {
     /// Bytes of a model file, `.tflite` or `.mb8`; 256 MiB. The largest MobileNet takes 21 MB.
     ModelBytes, "model_bytes", 256 << 20, "bytes of a model file";
-    /// Tensors of a graph, and entries of its lists of inputs and outputs; 65,536.
+    /// Tensors of a graph; 65,536.
     Tensors, "tensors", 1 << 16, "tensors in a graph";
-    /// Operators of a graph; 16,384. Planning takes time with their square, real networks have hundreds.
-    Operators, "operators", 1 << 14, "operators in a graph";
+    /// Operators of a graph, and entries of its lists of inputs and outputs; 16,384. Planning takes time with their square, real
+    /// networks have hundreds.
+    Operators, "operators", 1 << 14, "operators, inputs or outputs in a graph";
     /// Bytes of a plan and a session of it: activations, outputs, packed weights, working memory; 1 GiB.
     MemoryBytes, "memory_bytes", 1 << 30, "bytes of memory for activations and packed weights";
     /// Multiply-adds of one run, and elements that operators without any read or write; 100 billion, which is about two minutes without

@@ -66,7 +66,6 @@ fn refused(graph: Graph) {
     }
 }
 
-/// Plans and runs nothing, but in little memory.
 #[test]
 fn operators_that_share_weights_pack_each_its_own() {
     let tensors = (0..=64).map(|_| tensor(&[1, 8, 8, 512], None));
@@ -161,7 +160,7 @@ fn time_is_bounded() {
 /// Many inputs and operands at once: planning takes no time with their product.
 #[test]
 fn many_inputs_and_operands_are_planned_soon() {
-    const INPUTS: usize = 60_000;
+    const INPUTS: usize = 1 << 14;
     let mut tensors: Vec<GraphTensor> = (0..INPUTS).map(|_| tensor(&[1, 1], None)).collect();
     tensors.push(tensor(&[1, INPUTS], None));
     let concatenation = OperatorKind::Concatenation { axis: 1, activation: Activation::None };
@@ -170,6 +169,7 @@ fn many_inputs_and_operands_are_planned_soon() {
     let graph = Graph::new(tensors, vec![operator], inputs, vec![INPUTS], Metadata::default());
     let start = std::time::Instant::now();
     Plan::new(Arc::new(graph.unwrap()), PlanOptions::default()).unwrap();
+    println!("{INPUTS} inputs: {:?}", start.elapsed());
     assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
 
