@@ -1,10 +1,15 @@
 //! Arguments that several commands share.
 
+use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use mobileight::preprocess::{Crop, InputContract, NormalizationChoice, Recipe, Resize};
+use mobileight::preprocess::image::DynamicImage;
+use mobileight::preprocess::{
+    Crop, InputContract, NormalizationChoice, Recipe, Resize, decode, decode_file,
+};
 use mobileight::{Limit, Limits, Model, Numerics, PlanOptions};
 
 /// What files may cost, for all commands.
@@ -97,9 +102,37 @@ impl RecipeArguments {
     }
 }
 
+/// All of standard input, where `path` is `-`: it stands for one file.
+pub fn standard_input(path: &Path, limit: Limit, limits: &Limits) -> Result<Option<Vec<u8>>> {
+    static IS_READ: AtomicBool = AtomicBool::new(false);
+    if path.as_os_str() != "-" {
+        return Ok(None);
+    }
+    if IS_READ.swap(true, Ordering::Relaxed) {
+        bail!("standard input (`-`) is one file and was read already");
+    }
+    let mut bytes = Vec::new();
+    let most = limits.get(limit).saturating_add(1);
+    io::stdin().lock().take(most).read_to_end(&mut bytes).context("cannot read standard input")?;
+    limits.check(limit, bytes.len() as u64).context("standard input")?;
+    Ok(Some(bytes))
+}
+
 /// Opens a model; the error names the file.
 pub fn open(path: &Path, limits: &Limits) -> Result<Model> {
-    Model::open_within(path, *limits).context("cannot open model")
+    let model = match standard_input(path, Limit::ModelBytes, limits)? {
+        Some(bytes) => Model::from_bytes_within(bytes, *limits).context("standard input"),
+        None => Model::open_within(path, *limits).map_err(anyhow::Error::from),
+    };
+    model.context("cannot open model")
+}
+
+/// Decodes a photo; the error names the file.
+pub fn photo(path: &Path, limits: &Limits) -> Result<DynamicImage> {
+    match standard_input(path, Limit::ImageBytes, limits)? {
+        Some(bytes) => decode(&bytes, limits).context("image on standard input"),
+        None => Ok(decode_file(path, limits)?),
+    }
 }
 
 /// A model's input contract; the error names the file.

@@ -17,7 +17,7 @@ pub struct Arguments {
     /// The model: a .tflite or .mb8 file
     model: PathBuf,
 
-    /// Photos, or folders of photos
+    /// Photos, or folders of photos; `-` for one on standard input
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
 
@@ -84,8 +84,9 @@ pub fn main(arguments: &Arguments, limits: &Limits, out: &mut impl Write) -> Res
     // Answers come in the order given, and soon; but where one lot ends, threads wait for the last of them.
     let mut failures = 0;
     for some in images.chunks(64 * pool.current_num_threads()) {
-        let answers: Vec<Result<Vec<Prediction>>> = pool
-            .install(|| some.par_iter().map(|path| Ok(classifier.classify_file(path)?)).collect());
+        let answer = |path| Ok(classifier.classify(&arguments::photo(path, limits)?)?);
+        let answers: Vec<Result<Vec<Prediction>>> =
+            pool.install(|| some.par_iter().map(|path| answer(path)).collect());
         for (path, answer) in some.iter().zip(answers) {
             failures += usize::from(answer.is_err());
             match arguments.json {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use mobileight::Limits;
-use mobileight::preprocess::{Preprocessor, decode_file};
+use mobileight::preprocess::Preprocessor;
 
 use crate::arguments::{self, RecipeArguments};
 use crate::{Outcome, npy, text};
@@ -16,7 +16,7 @@ pub struct Arguments {
     /// The model whose input is made: a .tflite or .mb8 file
     model: PathBuf,
 
-    /// The photo
+    /// The photo; `-` for standard input
     image: PathBuf,
 
     /// Where to write the tensor
@@ -35,7 +35,7 @@ pub fn main(arguments: &Arguments, limits: &Limits, out: &mut impl Write) -> Res
     let model = arguments::open(&arguments.model, limits)?;
     let contract = arguments::contract(&model, &arguments.model)?;
     let preprocessor = Preprocessor::new(contract, arguments.recipe.recipe())?;
-    let image = decode_file(&arguments.image, limits)?;
+    let image = arguments::photo(&arguments.image, limits)?;
     let tensor = preprocessor
         .prepare(&image)
         .with_context(|| format!("image {}", arguments.image.display()))?;

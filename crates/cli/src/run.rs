@@ -10,7 +10,7 @@ use clap::Args;
 #[cfg(feature = "tract")]
 use mobileight::reference::{Reference, ReferenceOptions};
 use mobileight::runtime::TensorId;
-use mobileight::{Limits, Model, PlanOptions, Session, Tensor, TensorView};
+use mobileight::{Limit, Limits, Model, PlanOptions, Session, Tensor, TensorView};
 
 use crate::arguments::{self, Computation};
 use crate::{Outcome, npy, text};
@@ -20,7 +20,7 @@ pub struct Arguments {
     /// The model: a .tflite or .mb8 file
     model: PathBuf,
 
-    /// The input tensor; once for each input of the model
+    /// The input tensor, `-` for standard input; once for each input of the model
     #[arg(long, required = true, value_name = "FILE.npy")]
     input: Vec<PathBuf>,
 
@@ -47,8 +47,11 @@ pub fn main(arguments: &Arguments, limits: &Limits) -> Result<Outcome> {
         bail!("nothing to write: give --output FILE.npy, --dump-tensors DIR or both");
     }
     let model = arguments::open(&arguments.model, limits)?;
-    let inputs: Vec<Tensor> =
-        arguments.input.iter().map(|path| npy::read(path, limits)).collect::<Result<_>>()?;
+    let read = |path: &PathBuf| match arguments::standard_input(path, Limit::MemoryBytes, limits)? {
+        Some(bytes) => npy::parse(&bytes).context("cannot read standard input"),
+        None => npy::read(path, limits),
+    };
+    let inputs: Vec<Tensor> = arguments.input.iter().map(read).collect::<Result<_>>()?;
     let keep = arguments.dump_tensors.is_some();
     let shapes = planned_shapes(&model, &inputs);
     let options = arguments.computation.options(limits);
