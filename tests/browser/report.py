@@ -10,10 +10,9 @@ readable in the dark. Needs chromium and chromedriver.
 import json
 import pathlib
 import re
-import shutil
 import sys
 
-from selenium import webdriver
+from common import browser, check_contrast, check_fits, check_silence
 from selenium.webdriver.common.by import By
 
 FIGURES = """return [...document.querySelectorAll('[data-figure]')].map(e =>
@@ -21,27 +20,6 @@ FIGURES = """return [...document.querySelectorAll('[data-figure]')].map(e =>
 MARKS = """return [...document.querySelectorAll('svg')].map(svg =>
     [...svg.querySelectorAll('circle[data-value], rect[data-value]')].map(e =>
         [e.classList[0], e.dataset.value, Number(e.getAttribute('cy') ?? e.getAttribute('height'))]))"""
-WIDE = """return [...document.querySelectorAll('main > *')].filter(e =>
-    e.getBoundingClientRect().right > window.innerWidth + 1).map(e => e.outerHTML.slice(0, 100))"""
-# Contrast by WCAG 2: luminance of the text and of the first opaque background behind it.
-CONTRAST = """
-const channels = color => (color.match(/[\\d.]+/g) ?? []).map(Number);
-const light = color => channels(color).slice(0, 3).map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
-const behind = e => { for (; e; e = e.parentElement) { const c = channels(getComputedStyle(e).backgroundColor);
-    if (c.length === 3 || c[3] === 1) return getComputedStyle(e).backgroundColor; } return 'rgb(255, 255, 255)'; };
-return [...document.querySelectorAll('main *')].filter(e => !e.closest('svg') && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
-    .map(e => { const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((a, b) => b - a);
-        return [(a + 0.05) / (b + 0.05), e.outerHTML.slice(0, 100)]; }).filter(([ratio]) => ratio < 4.5)"""
-
-
-def browser():
-    options = webdriver.ChromeOptions()
-    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"):
-        options.add_argument(option)
-    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
 
 
 def at(report, path):
@@ -125,16 +103,6 @@ def check_sorting(driver):
                 assert header.get_attribute("aria-sort") == direction
 
 
-def check_silence(driver, page):
-    console = driver.get_log("browser")
-    assert not console, console
-    for entry in driver.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            url = message["params"]["request"]["url"]
-            assert url == page or url.startswith("data:"), f"the page asks for {url}"
-
-
 def check(driver, folder):
     page = (folder / "report.html").resolve().as_uri()
     report = json.loads((folder / "report.json").read_text())
@@ -149,17 +117,10 @@ def check(driver, folder):
     pictures = driver.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth > 0)")
     assert len(pictures) == len(report["worst"]) and all(pictures), pictures
     check_sorting(driver)
-    for scheme in ("light", "dark"):
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-        faint = driver.execute_script(CONTRAST)
-        assert not faint, (scheme, faint[:5])
-    phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    assert not (wide := driver.execute_script(WIDE)), wide
-    assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
-    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    check_contrast(driver)
+    check_fits(driver)
     text = driver.find_element(By.TAG_NAME, "main").text
-    check_silence(driver, page)
+    check_silence(driver, page.__eq__)
     driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     driver.get(page)
     plain = driver.find_element(By.TAG_NAME, "main").text

@@ -15,7 +15,7 @@ use std::process::Command;
 use common::{Folder, shared, succeed};
 
 /// Commands that are not run here, by how they start, and why.
-const NOT_RUN: [(&str, &str); 27] = [
+const NOT_RUN: [(&str, &str); 29] = [
     ("cargo test", "runs this test"),
     ("cargo clippy", ".ci/run"),
     ("cargo fmt", ".ci/run"),
@@ -29,6 +29,11 @@ const NOT_RUN: [(&str, &str); 27] = [
     ("rustup target add", "needs a network; .ci/cross"),
     ("cargo build --release --no-default-features -p mobileight-cli --target", ".ci/cross"),
     ("cargo run --release --manifest-path examples/embedded-model", ".ci/run, examples"),
+    ("cargo run --manifest-path examples/web", ".ci/run, web"),
+    (
+        "python3 -m http.server",
+        "goes on until it is stopped; tests/browser/web.py serves the folder",
+    ),
     ("CC=/nonexistent cargo run --release --manifest-path", ".ci/run, examples"),
     ("MODEL=$PWD/int8.mb8 cargo build", ".ci/cross, microcontroller"),
     ("qemu-system-arm", ".ci/cross, microcontroller"),

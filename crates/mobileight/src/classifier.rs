@@ -160,6 +160,11 @@ impl Classifier {
         &self.pipeline
     }
 
+    /// Names of the classes.
+    pub fn names(&self) -> &Labels {
+        &self.labels
+    }
+
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.labels.len()

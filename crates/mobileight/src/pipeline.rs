@@ -217,7 +217,16 @@ impl Pipeline {
     ///
     /// When the image cannot be prepared.
     pub fn embedding(&self, image: &DynamicImage) -> Result<Vec<f32>, Error> {
-        let outputs = self.run(image)?;
+        self.values(&self.preprocessor.prepare(image)?)
+    }
+
+    /// The first output for a prepared input, as [`embedding`](Pipeline::embedding) gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_tensor`](Pipeline::run_tensor).
+    pub fn values(&self, input: &Tensor) -> Result<Vec<f32>, Error> {
+        let outputs = self.run_tensor(input)?;
         let graph = self.model.graph();
         Ok(real_values(&outputs[0], graph.tensors()[graph.outputs()[0]].quantization.as_ref()))
     }

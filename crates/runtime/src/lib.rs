@@ -30,6 +30,7 @@ pub use graph::{ConstantData, Graph, GraphTensor, Metadata, Normalization, Quant
 pub use layout::Layout;
 pub use limits::{Exceeded, Limit, Limits};
 pub use mobileight_kernels::bytes::AlignedBytes;
+#[cfg(not(feature = "std"))]
 pub use mobileight_kernels::math;
 #[cfg(feature = "std")]
 pub use mobileight_kernels::roof;
