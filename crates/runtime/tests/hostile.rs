@@ -115,6 +115,32 @@ fn windows_with_gaps_are_counted() {
     }
 }
 
+/// A window that is alone has any stride, and channels may have nothing in common with lanes.
+#[test]
+fn numbers_that_mean_nothing_cost_nothing() {
+    const MOST: usize = i32::MAX as usize;
+    for (stride, channels) in [(MOST, 3), (1, 65_537), (MOST, 65_537)] {
+        let depthwise = OperatorKind::DepthwiseConv2d(DepthwiseConv2d {
+            stride: [stride; 2],
+            dilation: [MOST; 2],
+            padding: Padding::Same,
+            depth_multiplier: 1,
+            activation: Activation::None,
+        });
+        let image = tensor(&[1, 1, 1, channels], None);
+        let tensors = vec![image.clone(), image, weights(&[1, 1, 1, channels])];
+        let graph = Arc::new(graph(tensors, vec![(depthwise, vec![0, 2], 1)]));
+        for set in sets() {
+            let limits = Limits::default().with(Limit::MemoryBytes, LIMIT);
+            let options = PlanOptions::default().limits(limits).instruction_set(set);
+            let used = allocation_counter::measure(|| {
+                Plan::new(Arc::clone(&graph), options.clone()).unwrap();
+            });
+            assert!(used.bytes_max < 2 * LIMIT, "{set} {stride} {channels}: {}", used.bytes_max);
+        }
+    }
+}
+
 #[test]
 fn operands_and_positions_are_counted() {
     let concatenation = OperatorKind::Concatenation { axis: 1, activation: Activation::None };

@@ -166,6 +166,14 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
     let chunk = S::LANES * S::VECTORS;
     let block = chunk / band;
     let phase_count = depth / greatest_common_divisor(depth, block);
+    // Out of all proportion: strides of many thousand columns under windows of as many rows, or channels that have so little in common with
+    // the lanes that repeating their weights takes megabytes. The portable kernel needs no memory for these.
+    let repeated = (phase_count * block).saturating_mul(row_groups * S::GROUP * g.filter[1]);
+    if row_groups.saturating_mul(g.stride[1]) > 1 << 16
+        || repeated > (8 * task.weights.len()).max(4 << 20)
+    {
+        return None;
+    }
     let lanes: Vec<Option<usize>> = (0..phase_count * block).map(|at| Some(at % depth)).collect();
     let columns = (g.output[1] - 1) * g.stride[1] + (g.filter[1] - 1) * g.dilation[1] + 1;
     let mut parts = Vec::new();

@@ -58,7 +58,7 @@ impl Convolution {
         bias: &[i32],
         requantization: Requantization,
     ) -> Result<Self, Error> {
-        geometry.check()?;
+        let geometry = geometry.checked()?;
         let [height, width] = geometry.filter;
         let channels = geometry.output_channels;
         let taps = length("weights", &[height, width, geometry.input_channels])?;

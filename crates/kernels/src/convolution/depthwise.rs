@@ -55,7 +55,7 @@ impl DepthwiseConvolution {
         bias: &[i32],
         requantization: Requantization,
     ) -> Result<Self, Error> {
-        geometry.check()?;
+        let geometry = geometry.checked()?;
         let channels = geometry.output_channels;
         if !channels.is_multiple_of(geometry.input_channels) {
             return Err(Error::Parameter {

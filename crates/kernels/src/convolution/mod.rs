@@ -163,6 +163,24 @@ impl Geometry {
         self.output[1] * self.output_channels
     }
 
+    /// The same geometry, checked, without numbers that mean nothing: the stride of one window, the distance of one tap.
+    fn checked(mut self) -> Result<Self, Error> {
+        self.check()?;
+        for d in 0..2 {
+            if self.output[d] == 1 {
+                self.stride[d] = 1;
+            }
+            if self.filter[d] == 1 {
+                self.dilation[d] = 1;
+            }
+        }
+        // Vector kernels copy the rows under windows, padding included.
+        let columns =
+            (self.output[1] - 1) * self.stride[1] + (self.filter[1] - 1) * self.dilation[1] + 1;
+        length("rows under a window", &[self.filter[0], columns, self.input_channels])?;
+        Ok(self)
+    }
+
     fn check(&self) -> Result<(), Error> {
         let positive = [self.input, self.output, self.filter, self.stride, self.dilation];
         let is_positive = positive.iter().flatten().all(|&value| value > 0)
