@@ -60,12 +60,13 @@ pub fn main(arguments: &Arguments, limits: &Limits) -> Result<Outcome> {
             shapes.into_iter().map(|shape| text::shape(shape)).collect::<Vec<_>>().join(", ")
         };
         let graph = model.graph();
-        format!(
-            "model {} takes {} and was given {}",
-            arguments.model.display(),
-            shapes(graph.inputs().iter().map(|&id| &graph.tensors()[id].shape).collect()),
-            shapes(inputs.iter().map(|tensor| &tensor.shape).collect())
-        )
+        let taken = shapes(graph.inputs().iter().map(|&id| &graph.tensors()[id].shape).collect());
+        let given = shapes(inputs.iter().map(|tensor| &tensor.shape).collect());
+        let name = format!("model {}", arguments.model.display());
+        match taken == given {
+            true => name,
+            false => format!("{name} takes {taken} and was given {given}"),
+        }
     };
     let views: Vec<_> = inputs.iter().map(Tensor::view).collect();
     let options = options.keep_intermediates(keep).input_shapes(shapes);

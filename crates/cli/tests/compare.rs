@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::shared;
+use common::{fails, shared, text};
 use serde_json::Value;
 
 /// A folder of its own for a test; gone when the test is over.
@@ -52,19 +52,9 @@ fn compare(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mobileight")).arg("compare").args(arguments).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Expects an exit code and a message with all these parts and no trace of a panic.
+/// Expects an exit code and a message with all these parts.
 fn fail(code: i32, arguments: &[&str], parts: &[&str]) {
-    let output = compare(arguments);
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
-    assert!(!message.contains("panicked"), "{message}");
-    for part in parts {
-        assert!(message.contains(part), "{arguments:?}: `{part}` is not in: {message}");
-    }
+    fails(&compare(arguments), code, parts);
 }
 
 fn report(arguments: &[&str]) -> (i32, Value) {

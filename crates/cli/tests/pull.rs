@@ -1,5 +1,6 @@
 //! `mobileight pull` against a web server of our own: what it fetches, continues, refuses, and says.
 
+mod common;
 #[path = "pull/server.rs"]
 mod server;
 #[path = "pull/setting.rs"]
@@ -12,12 +13,10 @@ use std::slice;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::{fails, shared, text};
 use serde_json::{Value, json};
 use server::{Server, send, send_with, status};
-use setting::{
-    Folder, NOBODY, archived, cut_off, fails, hash, mobileight, model, plain, shared, text, tgz,
-    zip,
-};
+use setting::{Folder, NOBODY, archived, cut_off, hash, mobileight, model, plain, tgz, zip};
 
 #[test]
 fn models_are_fetched_once_and_work_offline_then() {

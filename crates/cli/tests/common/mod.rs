@@ -45,7 +45,7 @@ pub fn run(arguments: &[&str]) -> Output {
 }
 
 pub fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Runs, expects success, gives what was printed.
@@ -55,14 +55,18 @@ pub fn succeed(arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// Runs, expects an exit code and a message with all these parts and no trace of a panic.
+/// Runs, expects an exit code and a message with all these parts.
 pub fn fail(code: i32, arguments: &[&str], parts: &[&str]) -> String {
-    let output = run(arguments);
+    fails(&run(arguments), code, parts)
+}
+
+/// Expects an exit code and a message with all these parts and no trace of a panic; gives the message.
+pub fn fails(output: &Output, code: i32, parts: &[&str]) -> String {
     let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+    assert_eq!(output.status.code(), Some(code), "{message}");
     assert!(!message.contains("panicked"), "{message}");
     for part in parts {
-        assert!(message.contains(part), "{arguments:?}: `{part}` is not in: {message}");
+        assert!(message.contains(part), "`{part}` is not in: {message}");
     }
     message
 }

@@ -3,11 +3,13 @@
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::slice;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::common::text;
 
 /// A folder of its own for each test, removed at the end.
 pub struct Folder(pub PathBuf);
@@ -88,20 +90,6 @@ pub fn mobileight() -> Command {
     command
 }
 
-pub fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-pub fn fails(output: &Output, code: i32, parts: &[&str]) -> String {
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    assert!(!message.contains("panicked"), "{message}");
-    for part in parts {
-        assert!(message.contains(part), "`{part}` is not in: {message}");
-    }
-    message
-}
-
 /// One of the small models of our own.
 pub fn model() -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/operators");
@@ -179,21 +167,4 @@ pub const NOBODY: &str = "http://127.0.0.1:1";
 pub fn cut_off(folder: &Folder, body: &[u8]) {
     folder.put(&folder.download("model.tflite.part"), &body[..400_000]);
     folder.put(&folder.download("model.tflite.part.validator"), b"\"one\"");
-}
-
-/// A file of the shared test data; `None`, said aloud, where there is none.
-pub fn shared(name: &str) -> Option<PathBuf> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let root = std::env::var_os("MOBILEIGHT_TEST_DATA").map_or_else(default, PathBuf::from);
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    let is_required = std::env::var_os("MOBILEIGHT_REQUIRE_TEST_DATA").is_some();
-    assert!(!is_required, "{} is required and not there", path.display());
-    println!(
-        "skipped: {} is not there; name the test data in MOBILEIGHT_TEST_DATA",
-        path.display()
-    );
-    None
 }
