@@ -9,7 +9,7 @@ use std::slice;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::common::text;
+use crate::common::{fails, text};
 
 /// A folder of its own for each test, removed at the end.
 pub struct Folder(pub PathBuf);
