@@ -2,7 +2,7 @@
 //! numbers do.
 
 use flatbuffers::{Follow, Table, Vector};
-use tract_tflite::tflite::{self, Model};
+use tract_tflite::tflite::{self, BuiltinOptions, Model};
 
 /// Where a number is, and its bytes.
 type Place = (usize, usize);
@@ -104,7 +104,10 @@ impl<'a> Places<'a> {
             places.table(&operator._tab);
             places.vector(operator.inputs());
             places.vector(operator.outputs());
-            if let Some(options) = operator.builtin_options() {
+            // Options of no known kind are not verified.
+            let kind = operator.builtin_options_type();
+            let is_known = kind != BuiltinOptions::NONE && kind.variant_name().is_some();
+            if let Some(options) = operator.builtin_options().filter(|_| is_known) {
                 places.table(&options);
             }
         }
