@@ -206,7 +206,7 @@ mod tests {
             ("file,index\na.png,1\na.png,2\n", "was class 1"),
             ("file,index\nz.png,1\n", "none of the 2"),
             ("name,index\na.png,1\n", "`file`"),
-            ("", "`file`"),
+            ("", "is empty"),
         ] {
             let error = open(labels).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
