@@ -24,7 +24,7 @@ use mobileight::{
 fn limits() -> Limits {
     Limits::default()
         .with(Limit::MemoryBytes, 16 << 20)
-        .with(Limit::MultiplyAdds, 20_000_000)
+        .with(Limit::MultiplyAdds, 50_000_000)
         .with(Limit::ModelBytes, 4 << 20)
         .with(Limit::ImagePixels, 1 << 20)
         .with(Limit::LabelBytes, 1 << 16)

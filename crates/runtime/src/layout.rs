@@ -82,8 +82,10 @@ impl Layout {
     }
 
     /// The time of a run, in multiply-adds: those of convolutions and FULLY_CONNECTED, taps of poolings, and the elements that every
-    /// operator reads and writes.
+    /// operator reads and writes, each of which counts as 16.
     pub fn work(&self, graph: &Graph) -> u64 {
+        // Short rows that are broadcast take nanoseconds an element.
+        const ELEMENT: u64 = 16;
         let elements = |id: TensorId| element_count(&self.shapes[id]).unwrap_or(0) as u64;
         let each = graph.operators().iter().enumerate().map(|(at, operator)| {
             let operands = operator.inputs.iter().map(|&id| elements(id));
@@ -97,7 +99,7 @@ impl Layout {
                 _ => 0,
             };
             let computed = elements(operator.output).saturating_mul(taps);
-            moved.saturating_add(computed).saturating_add(self.multiply_adds(graph, at))
+            moved.saturating_mul(ELEMENT).saturating_add(computed).saturating_add(self.multiply_adds(graph, at))
         });
         each.fold(0, u64::saturating_add)
     }

@@ -59,8 +59,8 @@ limits! {
     Operators, "operators", 1 << 14, "operators, inputs or outputs in a graph";
     /// Bytes of a plan and a session of it: activations, outputs, packed weights, working memory; 1 GiB.
     MemoryBytes, "memory_bytes", 1 << 30, "bytes of memory for activations and packed weights";
-    /// Multiply-adds of one run, and elements that operators without any read or write; 100 billion, which is about two minutes without
-    /// vectors and seconds with them. The largest MobileNet takes less than 1 billion an image.
+    /// Multiply-adds of one run, where each element that an operator reads or writes counts as 16; 100 billion, which is a minute or two
+    /// where it is slowest. A MobileNet takes less than 2 billion an image.
     MultiplyAdds, "multiply_adds", 100_000_000_000, "multiply-adds in a run";
     /// Bytes of an image file; 256 MiB.
     ImageBytes, "image_bytes", 256 << 20, "bytes of an image file";

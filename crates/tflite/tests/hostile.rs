@@ -11,7 +11,9 @@ use std::sync::Arc;
 use common::models;
 use file::{Builder, FileSpec, OperatorSpec, TensorSpec, int8, int32, operator};
 use flatbuffers::{UnionWIPOffset, WIPOffset};
-use mobileight_runtime::{Data, Exceeded, Limit, Limits, Plan, PlanOptions, Session, Tensor};
+use mobileight_runtime::{
+    Data, Exceeded, Layout, Limit, Limits, Plan, PlanOptions, Session, Tensor,
+};
 use mobileight_tflite::{Error, compile_within, read, read_file_within, read_within};
 use tract_tflite::tflite::{
     BuiltinOperator, BuiltinOptions, Conv2DOptions, Conv2DOptionsArgs, Padding, TensorType,
@@ -249,4 +251,29 @@ fn archives_are_unpacked_within_the_limit() {
     assert!(within(length as u64 + 1000).is_ok());
     let error = within(1000).unwrap_err();
     assert_eq!(exceeded(&error), Exceeded { limit: Limit::LabelBytes, found: 1001, most: 1000 });
+}
+
+/// What is real keeps far away from every limit.
+#[test]
+fn real_models_are_far_below_the_limits() {
+    let Some(folder) = models() else { return };
+    let limits = Limits::default();
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(graph) = read_file_within(&path, &limits) else { continue };
+        let layout = Layout::new(&graph, &[], false).unwrap();
+        for (limit, found) in [
+            (Limit::ModelBytes, std::fs::metadata(&path).unwrap().len()),
+            (Limit::Tensors, graph.tensors().len() as u64),
+            (Limit::Operators, graph.operators().len() as u64),
+            (Limit::MemoryBytes, layout.arena_bytes()),
+            (Limit::MultiplyAdds, layout.work(&graph)),
+        ] {
+            println!("{}: {limit} {found}", path.display());
+            assert!(found < limits.get(limit) / 8, "{}: {limit} {found}", path.display());
+        }
+        count += 1;
+    }
+    assert!(count > 20, "{count}");
 }
