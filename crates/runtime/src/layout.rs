@@ -99,7 +99,10 @@ impl Layout {
                 _ => 0,
             };
             let computed = elements(operator.output).saturating_mul(taps);
-            moved.saturating_mul(ELEMENT).saturating_add(computed).saturating_add(self.multiply_adds(graph, at))
+            moved
+                .saturating_mul(ELEMENT)
+                .saturating_add(computed)
+                .saturating_add(self.multiply_adds(graph, at))
         });
         each.fold(0, u64::saturating_add)
     }
