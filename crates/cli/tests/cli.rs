@@ -75,8 +75,8 @@ fn what_is_over_a_limit_is_refused_with_the_figure() {
         message.split(": ").last().unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(found >= needed.parse().unwrap());
     for limit in ["model_bytes", "tensors", "operators", "memory_bytes", "multiply_adds"] {
-        let lowered = format!("{limit}=1");
-        let parts = [model.as_str(), "over the limit of 1", limit];
+        let lowered = format!("{limit}=0");
+        let parts = [model.as_str(), "over the limit of 0", limit];
         fail(1, &["inspect", &model, "--max", &lowered], &parts);
         // A global option: before the command too.
         fail(1, &["--max", &lowered, "bench", &model], &parts);
