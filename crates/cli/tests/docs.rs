@@ -15,7 +15,7 @@ use std::process::Command;
 use common::{Folder, shared, succeed};
 
 /// Commands that are not run here, by how they start, and why.
-const NOT_RUN: [(&str, &str); 29] = [
+const NOT_RUN: [(&str, &str); 31] = [
     ("cargo test", "runs this test"),
     ("cargo clippy", ".ci/run"),
     ("cargo fmt", ".ci/run"),
@@ -46,6 +46,8 @@ const NOT_RUN: [(&str, &str); 29] = [
     (".venv/bin/python tests/python/exactness.py", ".ci/run, exactness"),
     (".venv/bin/python tests/python/record_hashes.py", "needs LiteRT"),
     (".venv/bin/pip", ".ci/run, litert"),
+    ("python fuzz/seeds.py", ".ci/run, fuzz"),
+    ("cargo +nightly fuzz run", "goes on until it is stopped; .ci/run, fuzz"),
     ("python3 -m venv .venv", ".ci/run, litert"),
     ("python3 -m venv venv", "needs TensorFlow"),
     ("python tests/python/make_operators.py", "needs TensorFlow"),

@@ -18,6 +18,9 @@ use crate::bytes::{AlignedBytes, as_bytes, as_bytes_mut, from_bytes_mut};
 use crate::requantize::Requantization;
 use crate::requantize::vector::{Scaler, VectorRequantization, WIDEST, with_scaler};
 
+/// Bytes of a lane's bias and multiplier.
+const PER_LANE: usize = 8;
+
 /// A depthwise convolution packed for an instruction set.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
@@ -167,8 +170,9 @@ fn pack<S: Simd>(task: &Pack<'_>) -> Option<Columns> {
     let block = chunk / band;
     let phase_count = depth / greatest_common_divisor(depth, block);
     // Out of all proportion: strides of many thousand columns under windows of as many rows, or channels that have so little in common with
-    // the lanes that repeating their weights takes megabytes. The portable kernel needs no memory for these.
-    let repeated = (phase_count * block).saturating_mul(row_groups * S::GROUP * g.filter[1]);
+    // the lanes that repeating what belongs to them takes megabytes. The portable kernel needs no memory for these.
+    let each = (row_groups * g.filter[1]).saturating_mul(S::GROUP).saturating_add(PER_LANE);
+    let repeated = (phase_count * block).saturating_mul(each);
     if row_groups.saturating_mul(g.stride[1]) > 1 << 16
         || repeated > (8 * task.weights.len()).max(4 << 20)
     {
