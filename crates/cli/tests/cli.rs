@@ -87,8 +87,8 @@ fn what_is_over_a_limit_is_refused_with_the_figure() {
     let picture = folder.picture("picture.png", 40, 30);
     let model = operator("../../models/demo/int8.tflite");
     for limit in ["image_bytes", "image_pixels"] {
-        let arguments = ["classify", &model, &picture, "--max", &format!("{limit}=1K")];
-        fail(1, &arguments, &["picture.png", "over the limit of 1024", limit]);
+        let arguments = ["classify", &model, &picture, "--max", &format!("{limit}=100")];
+        fail(1, &arguments, &["picture.png", "over the limit of 100", limit]);
     }
     let labels = folder.file("labels.txt", "road\n".repeat(16).as_bytes());
     let arguments = ["classify", &model, &picture, "--labels", &labels, "--max", "label_bytes=9"];
