@@ -3,7 +3,8 @@
     python3 benches/arm/sizes.py
 
 Builds for each target in an empty folder, without a C compiler; then the example for microcontrollers. For this machine the small build's speed
-is measured beside the release build's, in turns on one core. Needs the linkers that docs/arm.md names, and real models (MOBILEIGHT_TEST_DATA).
+is measured beside the release build's (built before), in turns on one core. Needs the linkers that docs/arm.md names, and real models
+(MOBILEIGHT_TEST_DATA).
 """
 
 import json
@@ -17,13 +18,12 @@ import time
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "docs/arm.md"
-# Targets and what their binutils begin with; LLVM's WebAssembly is stripped as it comes.
-TARGETS = {
-    "x86_64-unknown-linux-gnu": "",
-    "aarch64-unknown-linux-musl": "aarch64-linux-gnu-",
-    "armv7-unknown-linux-gnueabihf": "arm-linux-gnueabihf-",
-    "wasm32-wasip1": None,
-}
+TARGETS = [
+    "x86_64-unknown-linux-gnu",
+    "aarch64-unknown-linux-musl",
+    "armv7-unknown-linux-gnueabihf",
+    "wasm32-wasip1",
+]
 MODELS = ["tf2_mobilenet_v2_1.0_224_ptq.tflite", "mobilenet_v3_small_1.0_224.uint8.tflite"]
 MICROCONTROLLER = "thumbv7em-none-eabihf"
 ROUNDS = 7
@@ -36,22 +36,14 @@ def run(*command, **variables):
     return done.stdout.decode()
 
 
-def build(profile, target, folder):
+def build(target, folder):
     """The command built without tract: its path and seconds."""
     started = time.monotonic()
-    run("cargo", "build", "--quiet", "--profile", profile, "--no-default-features", "-p", "mobileight-cli", "--target", target,
+    run("cargo", "build", "--quiet", "--profile", "small", "--no-default-features", "-p", "mobileight-cli", "--target", target,
         CARGO_TARGET_DIR=folder, CC="/nonexistent", CXX="/nonexistent")
     seconds = time.monotonic() - started
     suffix = ".wasm" if target.startswith("wasm") else ""
-    return pathlib.Path(folder) / target / profile / f"mobileight{suffix}", seconds
-
-
-def stripped_bytes(binary, binutils):
-    if binutils is None:
-        return binary.stat().st_size
-    stripped = binary.with_suffix(".stripped")
-    run(f"{binutils}strip", "-o", stripped, binary)
-    return stripped.stat().st_size
+    return folder / target / "small" / f"mobileight{suffix}", seconds
 
 
 def milliseconds(binary, model):
@@ -71,7 +63,7 @@ def code_bytes(folder, model):
     run("cargo", "build", "--quiet", "--release", "--manifest-path", "examples/microcontroller/Cargo.toml", "--target",
         MICROCONTROLLER, CARGO_TARGET_DIR=folder, MODEL=str(model))
     program = pathlib.Path(folder) / MICROCONTROLLER / "release/microcontroller"
-    text = run(f"{TARGETS['armv7-unknown-linux-gnueabihf']}size", program).splitlines()[1].split()[0]
+    text = run("arm-linux-gnueabihf-size", program).splitlines()[1].split()[0]
     return int(text) - model.stat().st_size
 
 
@@ -84,28 +76,28 @@ def replace(page, name, text):
 
 def main():
     data = pathlib.Path(os.environ.get("MOBILEIGHT_TEST_DATA", ROOT / "../shared"))
-    lines = ["| target | release, bytes | small, bytes | small, seconds to build |", "| --- | ---: | ---: | ---: |"]
+    release = ROOT / "target/release/mobileight"
+    lines = ["| target | bytes | seconds to build |", "| --- | ---: | ---: |"]
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        here = []
-        for target, binutils in TARGETS.items():
+        small = {}
+        for target in TARGETS:
             # Each build begins with nothing.
-            (release, _), (small, seconds) = (build(p, target, folder / f"{target}-{p}") for p in ("release", "small"))
-            here = here or [release, small]
-            lines.append(f"| `{target}` | {stripped_bytes(release, binutils):,} | {small.stat().st_size:,} | {seconds:.0f} |")
+            small[target], seconds = build(target, folder / target)
+            lines.append(f"| `{target}` | {small[target].stat().st_size:,} | {seconds:.0f} |")
             print(lines[-1], flush=True)
-        run("cargo", "build", "--quiet", "--release", "-p", "mobileight-cli")
         compiled = []
         for model in [ROOT / "models/demo/int8.tflite", *(data / "models" / name for name in MODELS)]:
             compiled.append(folder / f"{model.stem}.mb8")
-            run(ROOT / "target/release/mobileight", "compile", model, "-o", compiled[-1])
-        times = ", ".join(f"{name} {ratio:.2f}" for name, ratio in speeds(*here, compiled[1:]))
+            run(release, "compile", model, "-o", compiled[-1])
+        times = ", ".join(f"{name} {ratio:.2f}" for name, ratio in speeds(release, small[TARGETS[0]], compiled[1:]))
         example = code_bytes(folder / "example", compiled[0])
+        isa = json.loads(run(release, "bench", compiled[0], "--runs", "1", "--json"))["isa"]
     version = run("rustc", "--version").split()[1]
     text = "\n".join(lines) + f"""
 
-Rust {version}, {os.cpu_count()} cores, from nothing; all without debug information. How many times as long the small build's inferences take as
-the release build's (x86-64's best instruction set here, one thread): {times}. The example for microcontrollers has {example:,} bytes of code and
+Rust {version}, {os.cpu_count()} cores, from nothing. How many times as long inferences take as in a release build (x86-64 with {isa}, one
+thread): {times}. The example for microcontrollers has {example:,} bytes of code and
 constants beside the model's.
 """
     PAGE.write_text(replace(PAGE.read_text(), "sizes", text))
