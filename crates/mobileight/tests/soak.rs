@@ -14,7 +14,7 @@ const IMAGES: usize = 48;
 /// Inferences in all; `MOBILEIGHT_SOAK=100000` for a long run.
 fn inferences() -> usize {
     let told = std::env::var("MOBILEIGHT_SOAK").ok();
-    told.map_or(4000, |count| count.parse().expect("MOBILEIGHT_SOAK is a number"))
+    told.map_or(1000, |count| count.parse().expect("MOBILEIGHT_SOAK is a number"))
 }
 
 /// Bytes of this process in memory; `None` where the system does not say.
