@@ -4,6 +4,10 @@
 
 /// Where a buffer lies in its pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(target_os = "linux", target_pointer_width = "64", not(miri))),
+    allow(dead_code, reason = "without pages everything is free")
+)]
 pub enum Place {
     /// Anywhere, as usual.
     Free,
