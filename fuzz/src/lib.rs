@@ -17,7 +17,8 @@ use mobileight::runtime::{
     GraphTensor, InstructionSet, Metadata, Operator, OperatorKind, Quantization, compiled,
 };
 use mobileight::{
-    Data, ElementType, Graph, Labels, Limit, Limits, Numerics, Plan, PlanOptions, Session, Tensor, tflite,
+    Data, ElementType, Graph, Labels, Limit, Limits, Numerics, Plan, PlanOptions, Session, Tensor,
+    tflite,
 };
 
 /// Small ones: what keeps to them is done in a moment.
@@ -119,7 +120,8 @@ fn same(a: &[Tensor], b: &[Tensor]) -> bool {
     a.len() == b.len()
         && a.iter().zip(b).all(|(a, b)| match (&a.data, &b.data) {
             (Data::F32(x), Data::F32(y)) => {
-                a.shape == b.shape && x.iter().map(|v| v.to_bits()).eq(y.iter().map(|v| v.to_bits()))
+                a.shape == b.shape
+                    && x.iter().map(|v| v.to_bits()).eq(y.iter().map(|v| v.to_bits()))
             }
             _ => a == b,
         })
