@@ -3,18 +3,16 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use mobileight::{Data, ElementType, Exceeded, Limit, Limits, Tensor};
+use mobileight::{Data, ElementType, Limit, Limits, Tensor};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// Reads a tensor of any element type that a model can take, and that could fit in the memory of a plan.
 pub fn read(path: &Path, limits: &Limits) -> Result<Tensor> {
-    let most = limits.get(Limit::MemoryBytes);
-    let bytes = mobileight_files::read(path, most, ".npy").map_err(|error| match error {
-        mobileight_files::Error::TooLarge { found, most } => {
-            Exceeded { limit: Limit::MemoryBytes, found, most }.into()
-        }
-        error => anyhow::Error::from(error),
+    let bytes = mobileight_files::read(path, Limit::MemoryBytes, limits, ".npy");
+    let bytes = bytes.map_err(|error| match error {
+        mobileight_files::Error::TooLarge(exceeded) => anyhow::Error::from(exceeded),
+        error => error.into(),
     });
     let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
     parse(&bytes).with_context(|| format!("cannot read {}", path.display()))

@@ -5,25 +5,22 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 
+use mobileight_runtime::{Exceeded, Limit, Limits};
+
 /// Why a file could not be read.
 #[derive(Debug)]
 pub enum Error {
     /// What the system says, or why this is no file that could be meant.
     Io(io::Error),
-    /// It is longer than asked for.
-    TooLarge {
-        /// Its bytes; one more than allowed, where it grew while it was read.
-        found: u64,
-        /// The bytes allowed.
-        most: u64,
-    },
+    /// It is longer than allowed; where it grew while it was read, what was found is one byte more.
+    TooLarge(Exceeded),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Io(error) => error.fmt(f),
-            Error::TooLarge { found, most } => {
+            Error::TooLarge(Exceeded { found, most, .. }) => {
                 write!(f, "has {found} bytes, at most {most} are read")
             }
         }
@@ -38,7 +35,13 @@ impl From<io::Error> for Error {
     }
 }
 
-/// Reads a file that must be a regular one, not empty, of at most `maximum` bytes. `what` is the kind of file that is expected, as
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Self {
+        Error::TooLarge(exceeded)
+    }
+}
+
+/// Reads a file that must be a regular one, not empty, of at most the limit's bytes. `what` is the kind of file that is expected, as
 /// messages call it.
 ///
 /// # Errors
@@ -46,10 +49,17 @@ impl From<io::Error> for Error {
 /// What the system says, or what is wrong with the file; without its path.
 ///
 /// ```
-/// let error = mobileight_files::read(std::env::temp_dir(), 10, "model").unwrap_err();
+/// use mobileight_runtime::{Limit, Limits};
+/// let folder = std::env::temp_dir();
+/// let error = mobileight_files::read(folder, Limit::ModelBytes, &Limits::default(), "model").unwrap_err();
 /// assert_eq!(error.to_string(), "is a directory; give the model file in it");
 /// ```
-pub fn read(path: impl AsRef<Path>, maximum: u64, what: &str) -> Result<Vec<u8>, Error> {
+pub fn read(
+    path: impl AsRef<Path>,
+    limit: Limit,
+    limits: &Limits,
+    what: &str,
+) -> Result<Vec<u8>, Error> {
     let path = path.as_ref();
     let refuse = |reason: String| Err(io::Error::new(ErrorKind::InvalidInput, reason).into());
     // Asked before opening: opening a pipe would wait for its writer.
@@ -60,17 +70,15 @@ pub fn read(path: impl AsRef<Path>, maximum: u64, what: &str) -> Result<Vec<u8>,
     if !found.is_file() {
         return refuse("is not a regular file".into());
     }
-    if found.len() > maximum {
-        return Err(Error::TooLarge { found: found.len(), most: maximum });
-    }
+    limits.check(limit, found.len())?;
     let mut bytes = Vec::with_capacity(found.len() as usize);
     // The file may grow while it is read.
-    File::open(path)?.take(maximum.saturating_add(1)).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 {
-        0 => refuse("is empty".into()),
-        found if found > maximum => Err(Error::TooLarge { found, most: maximum }),
-        _ => Ok(bytes),
+    File::open(path)?.take(limits.get(limit).saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.is_empty() {
+        return refuse("is empty".into());
     }
+    limits.check(limit, bytes.len() as u64)?;
+    Ok(bytes)
 }
 
 /// Writes a file under a temporary name (`.part` is added) and gives it the final one when it is whole.
@@ -104,8 +112,10 @@ mod tests {
     fn large_files_are_refused_before_they_are_read() {
         let path = std::env::temp_dir().join(format!("mobileight-large-{}", std::process::id()));
         write(&path, &[0; 9]).unwrap();
-        assert_eq!(read(&path, 9, "model").unwrap().len(), 9);
-        let error = read(&path, 8, "model").unwrap_err().to_string();
+        let limit = Limit::ModelBytes;
+        let within = |most| read(&path, limit, &Limits::default().with(limit, most), "model");
+        assert_eq!(within(9).unwrap().len(), 9);
+        let error = within(8).unwrap_err().to_string();
         assert!(error.contains("9 bytes, at most 8"), "{error}");
         fs::remove_file(&path).unwrap();
     }

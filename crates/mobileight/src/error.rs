@@ -1,6 +1,6 @@
 //! What this crate refuses.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mobileight_runtime::Exceeded;
 
@@ -124,6 +124,13 @@ pub enum Error {
         "no class {0:?}: give an index below the number of classes, or a label as it is written in the label file"
     )]
     NoSuchClass(String),
+}
+
+impl Error {
+    /// The error with the file that it was found in.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        Error::InFile { path: path.into(), error: Box::new(self) }
+    }
 }
 
 impl From<Exceeded> for Error {

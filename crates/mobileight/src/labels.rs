@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mobileight_runtime::{Exceeded, Limit, Limits, Metadata};
+use mobileight_runtime::{Limit, Limits, Metadata};
 
 use crate::Error;
 
@@ -92,12 +92,9 @@ pub(crate) fn label_bytes(
     limits: &Limits,
     fail: impl Fn(String) -> Error,
 ) -> Result<Vec<u8>, Error> {
-    let most = limits.get(Limit::LabelBytes);
-    mobileight_files::read(path, most, "text").map_err(|error| match error {
-        mobileight_files::Error::TooLarge { found, most } => Error::InFile {
-            path: path.into(),
-            error: Box::new(Exceeded { limit: Limit::LabelBytes, found, most }.into()),
-        },
+    let bytes = mobileight_files::read(path, Limit::LabelBytes, limits, "text");
+    bytes.map_err(|error| match error {
+        mobileight_files::Error::TooLarge(exceeded) => Error::from(exceeded).in_file(path),
         error => fail(error.to_string()),
     })
 }

@@ -4,9 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mobileight_preprocess::InputContract;
-use mobileight_runtime::{
-    Exceeded, Graph, Limit, Limits, ModelBytes, Plan, PlanOptions, Session, compiled,
-};
+use mobileight_runtime::{Graph, Limit, Limits, ModelBytes, Plan, PlanOptions, Session, compiled};
 
 use crate::Error;
 
@@ -34,15 +32,8 @@ impl Model {
     /// As [`open`](Model::open).
     pub fn open_within(path: impl AsRef<Path>, limits: Limits) -> Result<Self, Error> {
         let path = path.as_ref();
-        let in_file = |error| Error::InFile { path: path.into(), error: Box::new(error) };
-        let most = limits.get(Limit::ModelBytes);
-        let bytes = mobileight_files::read(path, most, "model").map_err(|error| match error {
-            mobileight_files::Error::TooLarge { found, most } => {
-                in_file(Exceeded { limit: Limit::ModelBytes, found, most }.into())
-            }
-            error => Error::Unreadable { path: path.into(), reason: error.to_string() },
-        })?;
-        Model::from_bytes_within(bytes, limits).map_err(in_file)
+        let bytes = read_file(path, &limits)?;
+        Model::from_bytes_within(bytes, limits).map_err(|error| error.in_file(path))
     }
 
     /// Reads the bytes of a `.tflite` file (with the feature `tract`) or of a compiled model: owned ones, or a part of the program by
@@ -121,6 +112,15 @@ impl Model {
     pub fn session(&self) -> Result<Session, Error> {
         Ok(Session::new(self.plan(self.plan_options())?))
     }
+}
+
+/// The bytes of a model file.
+pub(crate) fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, Error> {
+    let bytes = mobileight_files::read(path, Limit::ModelBytes, limits, "model");
+    bytes.map_err(|error| match error {
+        mobileight_files::Error::TooLarge(exceeded) => Error::from(exceeded).in_file(path),
+        error => Error::Unreadable { path: path.into(), reason: error.to_string() },
+    })
 }
 
 #[cfg(feature = "tract")]

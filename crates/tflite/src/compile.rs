@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mobileight_runtime::{Exceeded, Graph, Layout, Limit, Limits, Metadata, compiled};
+use mobileight_runtime::{Graph, Layout, Limit, Limits, Metadata, compiled};
 
 use crate::{Error, read_file_within};
 
@@ -54,12 +54,9 @@ pub fn compile_within(
 }
 
 fn read_labels(path: &Path, graph: &Graph, limits: &Limits) -> Result<Vec<String>, Error> {
-    let bytes = mobileight_files::read(path, limits.get(Limit::LabelBytes), "text");
+    let bytes = mobileight_files::read(path, Limit::LabelBytes, limits, "text");
     let bytes = bytes.map_err(|error| match error {
-        mobileight_files::Error::TooLarge { found, most } => Error::File {
-            path: path.into(),
-            error: Box::new(Exceeded { limit: Limit::LabelBytes, found, most }.into()),
-        },
+        mobileight_files::Error::TooLarge(exceeded) => Error::from(exceeded).in_file(path),
         error => Error::Labels { path: path.into(), reason: error.to_string() },
     })?;
     parse_labels(bytes, graph).map_err(|reason| Error::Labels { path: path.into(), reason })

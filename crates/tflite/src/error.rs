@@ -1,6 +1,6 @@
 //! What this crate refuses, in words.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mobileight_runtime::{Exceeded, Missing};
 
@@ -95,6 +95,11 @@ impl From<Exceeded> for Error {
 }
 
 impl Error {
+    /// The error with the file that it was found in.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        Error::File { path: path.into(), error: Box::new(self) }
+    }
+
     /// The error without the file that it was found in.
     ///
     /// [`read_file`](crate::read_file) wraps what [`read`](crate::read) says in [`Error::File`]; match on this to treat both alike.

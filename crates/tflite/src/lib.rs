@@ -16,7 +16,7 @@ mod typed;
 
 use std::path::Path;
 
-use mobileight_runtime::{Exceeded, Graph, Limit, Limits, Metadata, ModelBytes};
+use mobileight_runtime::{Graph, Limit, Limits, Metadata, ModelBytes};
 
 pub use compile::{compile, compile_within};
 pub use error::Error;
@@ -39,7 +39,8 @@ pub fn read(bytes: impl Into<ModelBytes>) -> Result<Graph, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::Graph`] around a [limit](mobileight_runtime::Error::Limit) for more bytes, tensors, operators or labels than allowed. Else says what is wrong, down to the tensor or operator. What is merely not supported is listed completely in
+/// [`Error::Graph`] around a [limit](mobileight_runtime::Error::Limit) for more bytes, tensors, operators or labels than
+/// allowed. Else says what is wrong, down to the tensor or operator. What is merely not supported is listed completely in
 /// [`Error::Unsupported`].
 pub fn read_within(bytes: impl Into<ModelBytes>, limits: &Limits) -> Result<Graph, Error> {
     let bytes = bytes.into();
@@ -77,14 +78,10 @@ pub fn read_file(path: impl AsRef<Path>) -> Result<Graph, Error> {
 /// content and size.
 pub fn read_file_within(path: impl AsRef<Path>, limits: &Limits) -> Result<Graph, Error> {
     let path = path.as_ref();
-    let in_file = |error| Error::File { path: path.into(), error: Box::new(error) };
-    let bytes = mobileight_files::read(path, limits.get(Limit::ModelBytes), ".tflite").map_err(
-        |error| match error {
-            mobileight_files::Error::TooLarge { found, most } => {
-                in_file(Exceeded { limit: Limit::ModelBytes, found, most }.into())
-            }
-            error => Error::Io { path: path.into(), reason: error.to_string() },
-        },
-    )?;
-    read_within(bytes, limits).map_err(in_file)
+    let bytes = mobileight_files::read(path, Limit::ModelBytes, limits, ".tflite");
+    let bytes = bytes.map_err(|error| match error {
+        mobileight_files::Error::TooLarge(exceeded) => Error::from(exceeded).in_file(path),
+        error => Error::Io { path: path.into(), reason: error.to_string() },
+    })?;
+    read_within(bytes, limits).map_err(|error| error.in_file(path))
 }

@@ -13,7 +13,6 @@ mod recipes;
 mod sensitivity;
 mod weights;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use mobileight_compare::formats::ImageRow;
@@ -24,6 +23,7 @@ use mobileight_runtime::{Limits, PlanOptions};
 use sha2::{Digest, Sha256};
 
 pub use crate::images::{IMAGE_EXTENSIONS, image_files};
+use crate::model::read_file;
 use crate::{Error, Labels, Model};
 use describe::{describe, hex, median_latency, thumbnail};
 pub use images::ImageSet;
@@ -57,13 +57,10 @@ impl ModelFile {
     /// As [`Model::open`].
     pub fn open_within(path: impl AsRef<Path>, limits: Limits) -> Result<Self, Error> {
         let path = path.as_ref();
-        let model = Model::open_within(path, limits)?;
-        let bytes = fs::read(path).map_err(|error| Error::Folder {
-            path: path.into(),
-            reason: format!("cannot be read: {error}"),
-        })?;
-        let sha256 = hex(&Sha256::digest(&bytes));
-        Ok(ModelFile { path: path.into(), model, bytes: bytes.len() as u64, sha256 })
+        let file = read_file(path, &limits)?;
+        let (bytes, sha256) = (file.len() as u64, hex(&Sha256::digest(&file)));
+        let model = Model::from_bytes_within(file, limits).map_err(|error| error.in_file(path))?;
+        Ok(ModelFile { path: path.into(), model, bytes, sha256 })
     }
 
     fn name(&self) -> String {
