@@ -73,8 +73,8 @@ impl Pipeline {
         Pipeline::new(Model::open(path)?)
     }
 
-    /// A pipeline of an opened model, with the default recipe and the model's [`plan_options`](Model::plan_options): quantized models on the INT8 kernels, float
-    /// models on the FP32 reference (feature `tract`).
+    /// A pipeline of an opened model, with the default recipe and the model's [`plan_options`](Model::plan_options): quantized models
+    /// on the INT8 kernels, float models on the FP32 reference (feature `tract`).
     ///
     /// # Errors
     ///

@@ -112,7 +112,7 @@ impl<W> Taps<W> {
     }
 
     fn iter(&self) -> impl Iterator<Item = (usize, &[W])> {
-        self.windows.iter().map(|(start, range)| (*start, &self.weights[range.clone()]))
+        (0..self.windows.len()).map(|at| self.window(at))
     }
 }
 

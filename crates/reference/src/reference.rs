@@ -89,9 +89,9 @@ impl Reference {
     ///
     /// When shapes do not fit, constants are not finite or have no real values, or a limit is too low.
     pub fn new(graph: Arc<Graph>, options: ReferenceOptions) -> Result<Self, Error> {
+        graph.check_limits(&options.limits)?;
         let layout = Layout::new(&graph, &options.input_shapes, options.keep_intermediates)?;
         let shapes = layout.shapes().to_vec();
-        graph.check_limits(&options.limits)?;
         layout.check_limits(&graph, &options.limits)?;
         let needed = memory(&graph, &layout);
         let memory = options.limits.check(Limit::MemoryBytes, needed);

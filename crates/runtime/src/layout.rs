@@ -107,14 +107,18 @@ impl Layout {
         each.fold(0, u64::saturating_add)
     }
 
+    /// Bytes of the arena and of the outputs.
+    pub(crate) fn activation_bytes(&self, graph: &Graph) -> u64 {
+        self.arena_bytes.saturating_add(self.output_bytes(graph))
+    }
+
     /// Refuses what would take too much time or memory, before anything large is allocated.
     ///
     /// # Errors
     ///
     /// [`Error::Limit`].
     pub fn check_limits(&self, graph: &Graph, limits: &Limits) -> Result<(), Error> {
-        let memory = self.arena_bytes.saturating_add(self.output_bytes(graph));
-        limits.check(Limit::MemoryBytes, memory)?;
+        limits.check(Limit::MemoryBytes, self.activation_bytes(graph))?;
         Ok(limits.check(Limit::MultiplyAdds, self.work(graph))?)
     }
 

@@ -131,7 +131,7 @@ impl Plan {
         let instruction_set = choose(options.instruction_set)?;
         let layout = Layout::new(&graph, &options.input_shapes, options.keep_intermediates)?;
         layout.check_limits(&graph, &options.limits)?;
-        let activations = layout.arena_bytes().saturating_add(layout.output_bytes(&graph));
+        let activations = layout.activation_bytes(&graph);
         let limits = options.limits;
         let check_memory =
             |packed: u64| limits.check(Limit::MemoryBytes, activations.saturating_add(packed));

@@ -15,11 +15,11 @@ mod tiles;
 pub use dense::Convolution;
 pub use depthwise::DepthwiseConvolution;
 
-/// Packed bytes of each tap of a window whose taps are not beside each other.
-pub const GAPPED_TAP_BYTES: u64 = size_of::<tiles::Run>() as u64;
-
 use crate::Error;
 use crate::error::check_length;
+
+/// Packed bytes of each tap of a window whose taps are not beside each other.
+pub const GAPPED_TAP_BYTES: u64 = size_of::<tiles::Run>() as u64;
 
 /// The constant weights of a convolution, as a file has them: a byte each.
 #[derive(Clone, Copy, Debug)]

@@ -52,8 +52,8 @@ impl ImageSet {
     ///
     /// # Errors
     ///
-    /// [`Error::InFile`] for a file over the limit; [`Error::LabelTable`]: no such columns, a class that the model does not have, one image with two different classes, or no
-    /// image of the folder. Single files that do not exist and lines that are there twice are remarks.
+    /// [`Error::InFile`] for a file over the limit; [`Error::LabelTable`]: no such columns, a class that the model does not
+    /// have, one image with two different classes, or no image of the folder. Single files that do not exist and lines that are there twice are remarks.
     pub fn with_labels_within(
         mut self,
         path: &Path,
