@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Folder, fail, json, run, shared, succeed, text};
+use common::{Folder, demo, fail, json, run, shared, succeed, text};
 
 /// One of the small models of our own.
 fn operator(name: &str) -> String {
@@ -85,7 +85,7 @@ fn what_is_over_a_limit_is_refused_with_the_figure() {
     }
     let folder = Folder::new("limits");
     let picture = folder.picture("picture.png", 40, 30);
-    let model = operator("../../models/demo/int8.tflite");
+    let model = demo("int8.tflite");
     for limit in ["image_bytes", "image_pixels"] {
         let arguments = ["classify", &model, &picture, "--max", &format!("{limit}=100")];
         fail(1, &arguments, &["picture.png", "over the limit of 100", limit]);

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{fails, shared, text};
+use common::{demo, fails, shared, text};
 use serde_json::Value;
 
 /// A folder of its own for a test; gone when the test is over.
@@ -235,16 +235,14 @@ fn a_wrong_recipe_is_told_from_quantization() {
 #[test]
 fn a_float_model_with_a_broken_weight_is_named() {
     let folder = Folder::new("nan");
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo");
-    let int8 = demo.join("int8.tflite");
-    let mut bytes = fs::read(demo.join("float.tflite")).unwrap();
+    let int8 = demo("int8.tflite");
+    let mut bytes = fs::read(demo("float.tflite")).unwrap();
     // Nearly all of the file is weights.
     let middle = bytes.len() / 2 / 4 * 4;
     bytes[middle..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(folder.path("broken.tflite"), bytes).unwrap();
     let (images, out) = (folder.pictures(2), folder.path("out"));
-    let arguments =
-        [int8.to_str().unwrap(), "--float", &folder.path("broken.tflite"), "--images", &images];
+    let arguments = [int8.as_str(), "--float", &folder.path("broken.tflite"), "--images", &images];
     fail(1, &[&arguments[..], &["--out", &out]].concat(), &["broken.tflite", "NaN"]);
     assert!(!Path::new(&out).exists());
 }

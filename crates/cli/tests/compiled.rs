@@ -5,13 +5,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{Folder, fail, json, succeed};
-
-/// A file of the demo that ships.
-fn demo(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo");
-    folder.join(name).to_str().unwrap().into()
-}
+use common::{Folder, demo, fail, json, succeed};
 
 /// A model of the demo, compiled with its labels.
 fn compiled(folder: &Folder, name: &str) -> String {

@@ -7,18 +7,14 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Folder, fail, fails, json, run, succeed, text};
-
-fn demo(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo").join(name)
-}
+use common::{Folder, demo, fail, fails, json, run, succeed, text};
 
 fn model() -> String {
-    demo("int8.tflite").to_str().unwrap().into()
+    demo("int8.tflite")
 }
 
 fn command(arguments: &[&str]) -> Command {

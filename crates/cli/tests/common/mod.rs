@@ -75,6 +75,12 @@ pub fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
+/// A file of the demo that ships.
+pub fn demo(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo");
+    folder.join(name).to_str().unwrap().into()
+}
+
 /// A file of the shared test data; `None`, said aloud, where there is none.
 pub fn shared(name: &str) -> Option<String> {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
