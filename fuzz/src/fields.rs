@@ -1,6 +1,7 @@
 //! The fields of a `.tflite` file, to be changed where they are: random bytes rarely pass the verifier, other values in the places of
 //! numbers do.
 
+use fastrand::Rng;
 use flatbuffers::{Follow, Table, Vector};
 use tract_tflite::tflite::{self, BuiltinOptions, Model};
 
@@ -9,8 +10,8 @@ type Place = (usize, usize);
 
 /// Changes one to three numbers of the tables; says whether it did. Leaves half of the calls, and what is no model, to others.
 pub fn mutate(bytes: &mut [u8], seed: u32) -> bool {
-    let mut random = Random(seed.into());
-    if random.below(2) == 0 {
+    let mut random = Rng::with_seed(seed.into());
+    if random.bool() {
         return false;
     }
     let places = match tflite::root_as_model(bytes) {
@@ -20,18 +21,18 @@ pub fn mutate(bytes: &mut [u8], seed: u32) -> bool {
     if places.is_empty() {
         return false;
     }
-    for _ in 0..1 + random.below(3) {
-        let (at, size) = places[random.below(places.len())];
-        let value = match random.below(4) {
-            0 => number(bytes, at, size).wrapping_add(random.below(9) as u64).wrapping_sub(4),
+    for _ in 0..1 + random.usize(..3) {
+        let (at, size) = places[random.usize(..places.len())];
+        let value = match random.usize(..4) {
+            0 => number(bytes, at, size).wrapping_add(random.usize(..9) as u64).wrapping_sub(4),
             // What stands somewhere else often fits: another tensor, scale or length.
             1 => {
                 let same: Vec<&Place> = places.iter().filter(|place| place.1 == size).collect();
-                let &(from, _) = same[random.below(same.len())];
+                let &(from, _) = same[random.usize(..same.len())];
                 number(bytes, from, size)
             }
-            2 => INTERESTING[random.below(INTERESTING.len())],
-            _ => random.next(),
+            2 => INTERESTING[random.usize(..INTERESTING.len())],
+            _ => random.u64(..),
         };
         bytes[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]);
     }
@@ -151,22 +152,5 @@ impl<'a> Places<'a> {
         if at.checked_add(size).is_some_and(|end| end <= self.bytes.len()) {
             self.found.push((at, size));
         }
-    }
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
     }
 }
