@@ -11,6 +11,8 @@ import re
 import subprocess
 import sys
 
+import page
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = "aarch64-unknown-linux-gnu"
 # Pixels, input channels, output channels, layers of that shape.
@@ -111,11 +113,7 @@ def main():
         cycles = max(n / rate for n, rate in zip(counts, rates))
         millions = " | ".join(f"{n / 1e6:.1f}" for n in counts)
         lines.append(f"| {cpu}, {clock} GHz | {name} | {millions} | {cycles / clock / 1e6:.1f} |")
-    page = ROOT / "docs/arm.md"
-    text = page.read_text()
-    begin, end = "<!-- instructions:begin -->\n", "<!-- instructions:end -->"
-    head, rest = text.split(begin)
-    page.write_text(head + begin + "\n".join(lines) + "\n" + end + rest.split(end)[1])
+    page.write("instructions", "\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

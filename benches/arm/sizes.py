@@ -10,13 +10,13 @@ is measured beside the release build's (built before), in turns on one core. Nee
 import json
 import os
 import pathlib
-import re
 import statistics
 import subprocess
 import tempfile
 
+import page
+
 ROOT = pathlib.Path(__file__).parents[2]
-PAGE = ROOT / "docs/arm.md"
 TARGETS = [
     "x86_64-unknown-linux-gnu",
     "aarch64-unknown-linux-musl",
@@ -67,13 +67,6 @@ def code_bytes(folder, model):
     return int(text) - model.stat().st_size
 
 
-def replace(page, name, text):
-    pattern = re.compile(f"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-    page, count = pattern.subn(lambda match: match[1] + text + match[2], page)
-    assert count == 1, f"no place for {name} in {PAGE.name}"
-    return page
-
-
 def main():
     data = pathlib.Path(os.environ.get("MOBILEIGHT_TEST_DATA", ROOT / "../shared"))
     release = ROOT / "target/release/mobileight"
@@ -100,7 +93,7 @@ Rust {version}, from nothing. How many times as long inferences take as in a rel
 thread): {times}. The example for microcontrollers has {example:,} bytes of code and
 constants beside the model's.
 """
-    PAGE.write_text(replace(PAGE.read_text(), "sizes", text))
+    page.write("sizes", text)
 
 
 if __name__ == "__main__":
