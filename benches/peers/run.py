@@ -35,6 +35,8 @@ PHOTO_MODELS = [
 ]
 NAMES = {"litert": "LiteRT", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "tract": "tract"}
 RUNS, WARM_UP = 20, 5
+# A peer stays from round to round; `mobileight bench` is a new process each time, whose threads must find their cores first.
+OWN_WARM_UP = 100
 
 
 def install():
@@ -81,7 +83,7 @@ class Bench:
         return json.loads(run.stdout)
 
     def median(self, path, *options, cpus="0", isa=None):
-        options = ("--runs", str(RUNS), "--warm-up", str(WARM_UP), *options)
+        options = ("--runs", str(RUNS), "--warm-up", str(OWN_WARM_UP), *options)
         return self.own(path, *options, cpus=cpus, isa=isa)["median_ms"]
 
     def peers(self, name, path, threads, cpus):
@@ -301,7 +303,7 @@ def main():
         table(titles, rows),
         "## Two threads",
         "",
-        two_threads(bench, some),
+        two_threads(bench, arguments.rounds),
         "## Instruction sets",
         "",
         instruction_sets(bench, some),
