@@ -20,6 +20,13 @@ macro_rules! is_x86_feature_detected {
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 pub(crate) mod aarch64;
+#[cfg(all(
+    feature = "std",
+    target_arch = "arm",
+    target_endian = "little",
+    any(target_os = "linux", target_os = "android")
+))]
+pub(crate) mod arm;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(crate) mod wasm32;
 #[cfg(target_arch = "x86_64")]
@@ -32,6 +39,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::bytes::Number;
+use crate::requantize::{FixedPoint, FixedPointMultiplier, Float};
 
 /// A set of vector instructions that kernels are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,7 +53,7 @@ pub enum InstructionSet {
     AvxVnni,
     /// x86-64 with AVX-512 VNNI: dot products of four bytes in 512-bit vectors.
     Avx512Vnni,
-    /// 64-bit ARM: products of bytes, added in pairs.
+    /// ARM. In 64 bits: products of bytes, added in pairs. In 32 bits, for convolutions only: multiply-adds of 16-bit numbers.
     Neon,
     /// 64-bit ARM with FEAT_DotProd: dot products of four signed bytes.
     Dotprod,
@@ -96,6 +104,13 @@ impl InstructionSet {
             InstructionSet::Avx512Vnni => x86_64::Avx512Vnni::new().is_some(),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             InstructionSet::Neon => aarch64::Neon::<aarch64::Bytes>::new().is_some(),
+            #[cfg(all(
+                feature = "std",
+                target_arch = "arm",
+                target_endian = "little",
+                any(target_os = "linux", target_os = "android")
+            ))]
+            InstructionSet::Neon => arm::Neon::new().is_some(),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             InstructionSet::Dotprod => aarch64::Neon::<aarch64::Signed>::new().is_some(),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
@@ -216,6 +231,111 @@ pub(crate) trait Task {
     /// Does it. Implementations are `#[inline(always)]`: only what is inlined into [`Simd::vectorize`] uses its instructions.
     fn run<S: Simd>(self, simd: S);
 }
+
+/// Inner loops of the convolutions that are not written over [`Simd`]. Each does what it says for the first numbers of its slices and gives
+/// their number: plain code does the rest.
+pub(crate) trait Loops: Copy {
+    /// Whose they are.
+    fn instruction_set(self) -> InstructionSet {
+        InstructionSet::Portable
+    }
+
+    /// Differences of codes and their zero point.
+    #[inline(always)]
+    fn differences(self, _codes: &[u8], _zero_point: u8, _to: &mut [i16]) -> usize {
+        0
+    }
+
+    /// For each of the patches, which lie behind each other, the bias and the sum of its products with the weights, to every `stride`-th of
+    /// the sums. Tells whether it did.
+    #[inline(always)]
+    fn products<const PIXELS: usize>(
+        self,
+        _patches: &[i16],
+        _weights: &[i16],
+        _bias: i32,
+        _sums: &mut [i32],
+        _stride: usize,
+    ) -> bool {
+        false
+    }
+
+    /// Adds to each sum the product of a code's difference to the zero point and a weight.
+    #[inline(always)]
+    fn multiply_add(
+        self,
+        _sums: &mut [i32],
+        _codes: &[u8],
+        _zero_point: u8,
+        _weights: &[i16],
+    ) -> usize {
+        0
+    }
+
+    /// The codes of accumulators, each with its multiplier.
+    #[inline(always)]
+    fn requantize_float(
+        self,
+        _float: Float,
+        _sums: &[i32],
+        _multipliers: &[f32],
+        _codes: &mut [u8],
+    ) -> usize {
+        0
+    }
+
+    /// The same in fixed point.
+    #[inline(always)]
+    fn requantize_fixed(
+        self,
+        _fixed: FixedPoint,
+        _sums: &[i32],
+        _multipliers: &[FixedPointMultiplier],
+        _codes: &mut [u8],
+    ) -> usize {
+        0
+    }
+}
+
+/// Plain code alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoLoops;
+
+impl Loops for NoLoops {}
+
+/// Evaluates an expression with the [`Loops`] of an instruction set.
+macro_rules! with_loops {
+    ($set:expr, |$loops:ident| $value:expr) => {{
+        #[cfg(all(
+            feature = "std",
+            target_arch = "arm",
+            target_endian = "little",
+            any(target_os = "linux", target_os = "android")
+        ))]
+        let neon = match $set {
+            $crate::InstructionSet::Neon => $crate::arch::arm::Neon::new(),
+            _ => None,
+        };
+        #[cfg(not(all(
+            feature = "std",
+            target_arch = "arm",
+            target_endian = "little",
+            any(target_os = "linux", target_os = "android")
+        )))]
+        let neon = {
+            let _ = $set;
+            None::<$crate::arch::NoLoops>
+        };
+        match neon {
+            Some($loops) => $value,
+            None => {
+                let $loops = $crate::arch::NoLoops;
+                $value
+            }
+        }
+    }};
+}
+pub(crate) use with_loops;
 
 /// Vectors of 32-bit lanes, and dot products of small groups of codes and weights into them.
 ///

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::tiles::Tiles;
 use super::{Geometry, Weights, accumulator_bounds, check_part, check_scratch, length, magnitudes};
+use crate::arch::{Loops, with_loops};
 use crate::bytes;
 use crate::error::check_length;
 use crate::requantize::{Requantization, Requantize, with_arithmetic};
@@ -12,6 +13,8 @@ use crate::{Error, InstructionSet};
 
 /// Output pixels computed together: each weight loaded serves all of them.
 const PIXELS: usize = 8;
+/// Output channels computed together: their sums stay in the first cache.
+const CHANNELS: usize = 64;
 /// Rows of weights and patches are padded with zeros to a multiple of this.
 const STEP: usize = 16;
 
@@ -28,9 +31,10 @@ enum Kernel {
     Vector(Tiles),
 }
 
-/// The portable kernel: the oracle for all others.
+/// The portable kernel, the oracle for all others. An instruction set may have [`Loops`](crate::arch::Loops) for it.
 #[derive(Clone, Debug)]
 struct Portable {
+    instruction_set: InstructionSet,
     geometry: Geometry,
     input_zero_point: u8,
     /// A row of differences for each output channel.
@@ -86,6 +90,7 @@ impl Convolution {
             packed.iter_mut().zip(weights.differences()).for_each(|(packed, w)| *packed = w);
         }
         let portable = Portable {
+            instruction_set,
             geometry,
             input_zero_point,
             weights: packed,
@@ -99,7 +104,9 @@ impl Convolution {
     /// The instruction set of the kernel that runs.
     pub fn instruction_set(&self) -> InstructionSet {
         match &self.kernel {
-            Kernel::Portable(_) => InstructionSet::Portable,
+            Kernel::Portable(portable) => {
+                with_loops!(portable.instruction_set, |loops| loops.instruction_set())
+            }
             Kernel::Vector(tiles) => tiles.instruction_set(),
         }
     }
@@ -176,13 +183,17 @@ impl Portable {
     fn run(&self, input: &[u8], start: usize, output: &mut [u8], scratch: &mut [u8]) {
         let first = start / self.geometry.output_channels;
         let patches = bytes::from_bytes_mut::<i16>(scratch).unwrap_or_default();
-        with_arithmetic!(self.requantization, |arithmetic, multipliers| {
-            self.run_with(*arithmetic, multipliers, input, first, output, patches)
+        with_loops!(self.instruction_set, |loops| {
+            with_arithmetic!(self.requantization, |arithmetic, multipliers| {
+                self.run_with(loops, *arithmetic, multipliers, input, first, output, patches)
+            })
         });
     }
 
-    fn run_with<R: Requantize>(
+    #[expect(clippy::too_many_arguments)]
+    fn run_with<L: Loops, R: Requantize>(
         &self,
+        loops: L,
         requantize: R,
         multipliers: &[R::Multiplier],
         input: &[u8],
@@ -194,21 +205,23 @@ impl Portable {
         patches.fill(0);
         let channels = self.geometry.output_channels;
         for (tile, output) in output.chunks_mut(PIXELS * channels).enumerate() {
-            let pixels = output.len() / channels;
-            for at in 0..pixels {
+            for at in 0..output.len() / channels {
                 let patch = &mut patches[at * self.row..][..self.row];
-                self.gather(input, first + tile * PIXELS + at, patch);
+                self.gather(loops, input, first + tile * PIXELS + at, patch);
             }
-            let patches = core::array::from_fn(|p| &patches[p * self.row..][..self.row]);
-            let rows = self.weights.chunks_exact(self.row);
-            for (channel, (weights, (&bias, &multiplier))) in
-                rows.zip(self.bias.iter().zip(multipliers)).enumerate()
-            {
-                let sums = products(patches, weights);
-                for (pixel, sum) in sums.into_iter().enumerate().take(pixels) {
-                    let accumulator = sum.wrapping_add(bias);
-                    output[pixel * channels + channel] =
-                        requantize.requantize(accumulator, multiplier);
+            let weights = self.weights.chunks(CHANNELS * self.row);
+            let blocks = weights.zip(self.bias.chunks(CHANNELS)).zip(multipliers.chunks(CHANNELS));
+            for (block, ((weights, bias), multipliers)) in blocks.enumerate() {
+                let mut sums = [[0; CHANNELS]; PIXELS];
+                for (channel, (weights, &bias)) in
+                    weights.chunks_exact(self.row).zip(bias).enumerate()
+                {
+                    let sums = &mut sums.as_flattened_mut()[channel..];
+                    products(loops, patches, weights, bias, sums);
+                }
+                for (sums, output) in sums.iter().zip(output.chunks_exact_mut(channels)) {
+                    let output = &mut output[block * CHANNELS..][..bias.len()];
+                    requantize.requantize_all(loops, &sums[..bias.len()], multipliers, output);
                 }
             }
         }
@@ -216,11 +229,12 @@ impl Portable {
 
     /// The differences under the window of an output pixel, in the order of the weights; padding is zero.
     #[inline]
-    fn gather(&self, input: &[u8], pixel: usize, patch: &mut [i16]) {
+    fn gather(&self, loops: impl Loops, input: &[u8], pixel: usize, patch: &mut [i16]) {
         let g = &self.geometry;
         let depth = g.input_channels;
         let copy = |patch: &mut [i16], codes: &[u8]| {
-            for (difference, &code) in patch.iter_mut().zip(codes) {
+            let done = loops.differences(codes, self.input_zero_point, patch);
+            for (difference, &code) in patch[done..].iter_mut().zip(&codes[done..]) {
                 *difference = i16::from(code) - i16::from(self.input_zero_point);
             }
         };
@@ -244,17 +258,21 @@ impl Portable {
     }
 }
 
-/// The products of [`PIXELS`] patches and a row of weights. Sums may wrap on the way; the whole fits.
-///
-/// One loop over the row with a sum for each patch: the shape that compilers vectorize with a multiply-add of pairs.
+/// The products of [`PIXELS`] patches and a row of weights, and the bias, to every [`CHANNELS`]-th sum. Sums may wrap on the way; the whole
+/// fits.
 #[inline(always)]
-fn products(patches: [&[i16]; PIXELS], weights: &[i16]) -> [i32; PIXELS] {
-    let mut sums = [0i32; PIXELS];
-    let patches = patches.map(|patch| &patch[..weights.len()]);
+fn products(loops: impl Loops, patches: &[i16], weights: &[i16], bias: i32, to: &mut [i32]) {
+    if loops.products::<PIXELS>(patches, weights, bias, to, CHANNELS) {
+        return;
+    }
+    // One loop over the row with a sum for each patch: the shape that compilers vectorize with a multiply-add of pairs.
+    let mut sums = [bias; PIXELS];
+    let patches: [&[i16]; PIXELS] =
+        core::array::from_fn(|at| &patches[at * weights.len()..][..weights.len()]);
     for (at, &weight) in weights.iter().enumerate() {
         for (sum, patch) in sums.iter_mut().zip(&patches) {
             *sum = sum.wrapping_add(i32::from(patch[at]) * i32::from(weight));
         }
     }
-    sums
+    to.iter_mut().step_by(CHANNELS).zip(sums).for_each(|(to, sum)| *to = sum);
 }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::columns::Columns;
 use super::{Geometry, Weights, accumulator_bounds, check_part, check_scratch, length, magnitudes};
+use crate::arch::{Loops, with_loops};
 use crate::error::check_length;
 use crate::requantize::{Requantization, Requantize, with_arithmetic};
 use crate::{Error, InstructionSet};
@@ -25,9 +26,10 @@ enum Kernel {
     Vector(Columns),
 }
 
-/// The portable kernel: the oracle for all others.
+/// The portable kernel, the oracle for all others. An instruction set may have [`Loops`] for it.
 #[derive(Clone, Debug)]
 struct Portable {
+    instruction_set: InstructionSet,
     geometry: Geometry,
     multiplier: usize,
     input_zero_point: u8,
@@ -86,6 +88,7 @@ impl DepthwiseConvolution {
             return Ok(DepthwiseConvolution { geometry, kernel: Kernel::Vector(columns) });
         }
         let portable = Portable {
+            instruction_set,
             geometry,
             multiplier: channels / geometry.input_channels,
             input_zero_point,
@@ -99,7 +102,9 @@ impl DepthwiseConvolution {
     /// The instruction set of the kernel that runs.
     pub fn instruction_set(&self) -> InstructionSet {
         match &self.kernel {
-            Kernel::Portable(_) => InstructionSet::Portable,
+            Kernel::Portable(portable) => {
+                with_loops!(portable.instruction_set, |loops| loops.instruction_set())
+            }
             Kernel::Vector(columns) => columns.instruction_set(),
         }
     }
@@ -171,13 +176,16 @@ impl Portable {
 
     fn run(&self, input: &[u8], start: usize, output: &mut [u8]) {
         let first = start / self.geometry.output_channels;
-        with_arithmetic!(self.requantization, |arithmetic, multipliers| {
-            self.run_with(*arithmetic, multipliers, input, first, output)
+        with_loops!(self.instruction_set, |loops| {
+            with_arithmetic!(self.requantization, |arithmetic, multipliers| {
+                self.run_with(loops, *arithmetic, multipliers, input, first, output)
+            })
         });
     }
 
-    fn run_with<R: Requantize>(
+    fn run_with<L: Loops, R: Requantize>(
         &self,
+        loops: L,
         requantize: R,
         multipliers: &[R::Multiplier],
         input: &[u8],
@@ -191,11 +199,10 @@ impl Portable {
             let image = &input[row / g.output[0] * image_length..][..image_length];
             for (block, codes) in output.chunks_mut(CHANNELS).enumerate() {
                 let first = block * CHANNELS;
-                let sums = self.accumulate(image, [row % g.output[0], x], first, codes.len());
+                let at = [row % g.output[0], x];
+                let sums = self.accumulate(loops, image, at, first, codes.len());
                 let multipliers = &multipliers[first..][..codes.len()];
-                for ((code, &sum), &multiplier) in codes.iter_mut().zip(&sums).zip(multipliers) {
-                    *code = requantize.requantize(sum, multiplier);
-                }
+                requantize.requantize_all(loops, &sums[..codes.len()], multipliers, codes);
             }
         }
     }
@@ -204,6 +211,7 @@ impl Portable {
     #[inline(always)]
     fn accumulate(
         &self,
+        loops: impl Loops,
         image: &[u8],
         at: [usize; 2],
         first: usize,
@@ -225,7 +233,10 @@ impl Portable {
                 };
                 if self.multiplier == 1 {
                     let codes = &codes[first..][..count];
-                    for ((sum, &weight), &code) in sums.iter_mut().zip(weights).zip(codes) {
+                    let zero_point = self.input_zero_point;
+                    let done = loops.multiply_add(&mut sums, codes, zero_point, weights);
+                    let rest = weights[done..].iter().zip(&codes[done..]);
+                    for (sum, (&weight, &code)) in sums[done..].iter_mut().zip(rest) {
                         *sum = sum.wrapping_add(product(code, weight));
                     }
                 } else {

@@ -6,6 +6,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use crate::arch::Loops;
 #[cfg(not(feature = "std"))]
 use crate::math::Math;
 use crate::{Error, Numerics};
@@ -112,15 +113,43 @@ pub(crate) trait Requantize: Copy + Send + Sync {
     /// The factor of one channel.
     type Multiplier: Copy + Send + Sync;
 
-    /// The code, as `i32` within the activation's range.
+    /// The code, within the activation's range.
     fn requantize(self, accumulator: i32, multiplier: Self::Multiplier) -> u8;
+
+    /// The codes of accumulators, each with its multiplier.
+    #[inline(always)]
+    fn requantize_all<L: Loops>(
+        self,
+        loops: L,
+        accumulators: &[i32],
+        multipliers: &[Self::Multiplier],
+        codes: &mut [u8],
+    ) {
+        let done = self.requantize_first(loops, accumulators, multipliers, codes);
+        let rest = accumulators[done..].iter().zip(&multipliers[done..]);
+        for (code, (&accumulator, &multiplier)) in codes[done..].iter_mut().zip(rest) {
+            *code = self.requantize(accumulator, multiplier);
+        }
+    }
+
+    /// Of [`requantize_all`](Requantize::requantize_all) what the loops do; gives the number.
+    #[inline(always)]
+    fn requantize_first<L: Loops>(
+        self,
+        _loops: L,
+        _accumulators: &[i32],
+        _multipliers: &[Self::Multiplier],
+        _codes: &mut [u8],
+    ) -> usize {
+        0
+    }
 }
 
 /// [`Numerics::Reference`]: fixed point, rounded after the multiplication and after the shift.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FixedPoint {
-    zero_point: i32,
-    range: [i32; 2],
+    pub(crate) zero_point: i32,
+    pub(crate) range: [i32; 2],
 }
 
 /// [`Numerics::Reference`] of FULLY_CONNECTED: `f64`, rounded half away from zero.
@@ -129,6 +158,7 @@ pub(crate) struct Double(FixedPoint);
 
 /// A real multiplier, `mantissa * 2^(shift - 31)`.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct FixedPointMultiplier {
     mantissa: i32,
     shift: i32,
@@ -142,6 +172,17 @@ impl Requantize for FixedPoint {
         let scaled =
             multiply_by_quantized_multiplier(accumulator, multiplier.mantissa, multiplier.shift);
         self.finish(scaled)
+    }
+
+    #[inline(always)]
+    fn requantize_first<L: Loops>(
+        self,
+        loops: L,
+        accumulators: &[i32],
+        multipliers: &[FixedPointMultiplier],
+        codes: &mut [u8],
+    ) -> usize {
+        loops.requantize_fixed(self, accumulators, multipliers, codes)
     }
 }
 
@@ -164,9 +205,9 @@ impl Requantize for Double {
 /// [`Numerics::Xnnpack`]: `f32`, rounded to nearest even.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Float {
-    zero_point: i32,
+    pub(crate) zero_point: i32,
     /// The activation's range less the zero point.
-    bounds: [f32; 2],
+    pub(crate) bounds: [f32; 2],
 }
 
 impl Requantize for Float {
@@ -176,9 +217,23 @@ impl Requantize for Float {
     fn requantize(self, accumulator: i32, multiplier: f32) -> u8 {
         self.round(accumulator as f32 * multiplier)
     }
+
+    #[inline(always)]
+    fn requantize_first<L: Loops>(
+        self,
+        loops: L,
+        accumulators: &[i32],
+        multipliers: &[f32],
+        codes: &mut [u8],
+    ) -> usize {
+        loops.requantize_float(self, accumulators, multipliers, codes)
+    }
 }
 
 impl Float {
+    /// XNNPACK's: adding 1.5 * 2^23 leaves the rounded integer in the low bits of the sum.
+    pub(crate) const MAGIC: f32 = 12_582_912.0;
+
     /// `range` is the activation's.
     pub(crate) fn new(zero_point: u8, range: [u8; 2]) -> Self {
         let zero_point = i32::from(zero_point);
@@ -188,9 +243,8 @@ impl Float {
     /// Quanta to a code, rounded to nearest even.
     #[inline(always)]
     pub(crate) fn round(self, quanta: f32) -> u8 {
-        // XNNPACK's magic number: adding 1.5 * 2^23 leaves the rounded integer in the low bits of the sum.
-        const MAGIC: f32 = 12_582_912.0;
-        let rounded = (self.clamp(quanta) + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32;
+        let rounded =
+            (self.clamp(quanta) + Self::MAGIC).to_bits() as i32 - Self::MAGIC.to_bits() as i32;
         (rounded + self.zero_point) as u8
     }
 
@@ -205,7 +259,10 @@ impl Float {
 
     #[inline(always)]
     fn clamp(self, quanta: f32) -> f32 {
-        quanta.max(self.bounds[0]).min(self.bounds[1])
+        // Some targets call a function for `max` and `min`, which look after NaN: there is none.
+        let [least, most] = self.bounds;
+        let quanta = if quanta < least { least } else { quanta };
+        if quanta > most { most } else { quanta }
     }
 }
 
