@@ -1,4 +1,4 @@
-"""Writes the seed corpora of the fuzz targets to fuzz/corpus: small models and images of the repository, and drawn images.
+"""Writes the seed corpora of the fuzz targets, a folder for each: small models and images of the repository, and drawn images.
 
 python fuzz/seeds.py --binary target/release/mobileight
 """
@@ -12,20 +12,19 @@ import numpy
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CORPUS = ROOT / "fuzz" / "corpus"
 
 
-def write(target, name, content):
-    folder = CORPUS / target
+def write(corpus, target, name, content):
+    folder = corpus / target
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(content)
 
 
-def models(binary):
+def models(corpus, binary):
     files = sorted((ROOT / "tests" / "operators").glob("*.tflite"))
     for file in [*files, ROOT / "models" / "demo" / "int8_per_tensor.tflite"]:
-        write("tflite", file.name, file.read_bytes())
-        output = CORPUS / "compiled" / f"{file.stem}.mb8"
+        write(corpus, "tflite", file.name, file.read_bytes())
+        output = corpus / "compiled" / f"{file.stem}.mb8"
         output.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run([binary, "compile", file, "-o", output], check=True, capture_output=True)
 
@@ -37,7 +36,7 @@ def drawn(width, height, mode):
     return Image.fromarray(pixels.squeeze(-1) if channels == 1 else pixels, mode)
 
 
-def images():
+def images(corpus):
     formats = {"png": ["L", "RGB", "RGBA", "LA"], "jpeg": ["L", "RGB", "CMYK"], "bmp": ["RGB"], "gif": ["L"], "webp": ["RGB", "RGBA"]}
     for extension, modes in formats.items():
         for mode in modes:
@@ -48,36 +47,38 @@ def images():
                     buffer = io.BytesIO()
                     drawn(*size, mode).save(buffer, extension, **options)
                     name = f"{mode}-{size[0]}x{size[1]}{'-p' if options.get('progressive') else ''}.{extension}"
-                    write("image", name, bytes([len(name), size[0] % 256, 31]) + buffer.getvalue())
+                    write(corpus, "image", name, bytes([len(name), size[0] % 256, 31]) + buffer.getvalue())
     frames = [drawn(20, 10, "L") for _ in range(3)]
     for extension in ["gif", "webp", "png"]:
         buffer = io.BytesIO()
         frames[0].save(buffer, extension, save_all=True, append_images=frames[1:])
-        write("image", f"animated.{extension}", bytes([4, 20, 10]) + buffer.getvalue())
+        write(corpus, "image", f"animated.{extension}", bytes([4, 20, 10]) + buffer.getvalue())
     for photo in sorted((ROOT / "models" / "demo" / "images").glob("*.jpg"))[:3]:
-        write("image", photo.name, bytes([0, 31, 31]) + photo.read_bytes())
+        write(corpus, "image", photo.name, bytes([0, 31, 31]) + photo.read_bytes())
 
 
-def texts():
-    write("labels", "names", (ROOT / "models" / "demo" / "labels.txt").read_bytes())
-    write("labels", "bom", "\ufeffcat\r\n\r\nhøne \n".encode())
-    write("labels", "table", b"file,label_index\na.png,3\nb.jpg,9\n")
-    write("labels", "other", b'index10, file ,x\n1,"a.png",\n1,a.png\n2,"c ""d""",\n')
+def texts(corpus):
+    write(corpus, "labels", "names", (ROOT / "models" / "demo" / "labels.txt").read_bytes())
+    write(corpus, "labels", "bom", "\ufeffcat\r\n\r\nhøne \n".encode())
+    write(corpus, "labels", "table", b"file,label_index\na.png,3\nb.jpg,9\n")
+    write(corpus, "labels", "other", b'index10, file ,x\n1,"a.png",\n1,a.png\n2,"c ""d""",\n')
 
 
-def arrays():
+def arrays(corpus):
     for kind in ["u1", "i1", "<i4", "<i8", "<f4", ">i4", "<f8"]:
         for shape in [(), (3,), (2, 3, 4)]:
             for order in "CF":
                 buffer = io.BytesIO()
                 numpy.save(buffer, numpy.asarray(numpy.ones(shape, kind), order=order))
-                write("npy", f"{kind.strip('<>')}-{kind[0]}-{len(shape)}{order}", buffer.getvalue())
+                write(corpus, "npy", f"{kind.strip('<>')}-{kind[0]}-{len(shape)}{order}", buffer.getvalue())
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", default=ROOT / "target" / "release" / "mobileight")
-    models(parser.parse_args().binary)
-    images()
-    texts()
-    arrays()
+    parser.add_argument("--corpus", default=ROOT / "fuzz" / "corpus", type=pathlib.Path, help="folder to write to")
+    arguments = parser.parse_args()
+    models(arguments.corpus, arguments.binary)
+    images(arguments.corpus)
+    texts(arguments.corpus)
+    arrays(arguments.corpus)

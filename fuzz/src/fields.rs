@@ -108,7 +108,7 @@ impl<'a> Places<'a> {
             // Options of no known kind are not verified.
             let kind = operator.builtin_options_type();
             let is_known = kind != BuiltinOptions::NONE && kind.variant_name().is_some();
-            if let Some(options) = operator.builtin_options().filter(|_| is_known) {
+            if is_known && let Some(options) = operator.builtin_options() {
                 places.table(&options);
             }
         }

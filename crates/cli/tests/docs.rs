@@ -15,7 +15,7 @@ use std::process::Command;
 use common::{Folder, shared, succeed};
 
 /// Commands that are not run here, by how they start, and why.
-const NOT_RUN: [(&str, &str); 31] = [
+const NOT_RUN: [(&str, &str); 33] = [
     ("cargo test", "runs this test"),
     ("cargo clippy", ".ci/run"),
     ("cargo fmt", ".ci/run"),
@@ -48,6 +48,8 @@ const NOT_RUN: [(&str, &str); 31] = [
     (".venv/bin/pip", ".ci/run, litert"),
     ("python fuzz/seeds.py", "needs NumPy and Pillow"),
     ("cargo +nightly fuzz run", "goes on until it is stopped"),
+    ("cargo build --config fuzz/stable.toml", ".ci/run, fuzz"),
+    ("fuzz/target/", "goes on until it is stopped; .ci/run, fuzz"),
     ("python3 -m venv .venv", ".ci/run, litert"),
     ("python3 -m venv venv", "needs TensorFlow"),
     ("python tests/python/make_operators.py", "needs TensorFlow"),

@@ -7,13 +7,13 @@ mod server;
 mod setting;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::slice;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{fails, shared, text};
+use common::{fails, kill, shared, text};
 use serde_json::{Value, json};
 use server::{Server, send, send_with, status};
 use setting::{Folder, NOBODY, archived, cut_off, hash, mobileight, model, plain, tgz, zip};
@@ -125,6 +125,63 @@ fn what_a_server_that_went_away_gave_is_kept() {
     assert_eq!(server.log(), ["/plain.tflite?generation=1 bytes=400000-"]);
     assert_eq!(fs::read(folder.model("model.tflite")).unwrap(), body);
     assert!(folder.is_tidy());
+}
+
+#[test]
+fn killed_downloads_go_on() {
+    const SENT: usize = 700_000;
+    let folder = Folder::new("kill-download");
+    let (body, entry) = plain();
+    let whole = body.clone();
+    let server = Server::new(move |request, stream| {
+        if request.number > 0 {
+            return send(request, stream, &whole);
+        }
+        send_with(request, stream, &whole, "ETag: \"one\"\r\n", SENT)?;
+        // More is to come until the client has gone.
+        stream.read_exact(&mut [0])
+    });
+    let mut command = folder.pull(slice::from_ref(&entry), &server.url(), &["model"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let part = folder.download("model.tflite.part");
+    let is_there = || fs::metadata(&part).is_ok_and(|part| part.len() > 0);
+    assert!(kill(child, is_there), "it was done before");
+    let kept = fs::read(&part).unwrap();
+    assert!(!kept.is_empty() && kept.len() <= SENT && body.starts_with(&kept));
+    assert!(!folder.model("model.tflite").exists(), "half a file under its final name");
+
+    folder.succeed(&entry, &server.url());
+    let path = "/plain.tflite?generation=1";
+    assert_eq!(server.log(), [path.to_owned(), format!("{path} bytes={}-", kept.len())]);
+    assert_eq!(fs::read(folder.model("model.tflite")).unwrap(), body);
+    assert!(folder.is_tidy());
+}
+
+#[test]
+fn killed_at_any_moment_no_half_file_is_left_under_its_name() {
+    let archive = archived(&["archive_sha256"]);
+    for (name, whole, (served, entry)) in
+        [("plain", plain().0, plain()), ("archive", model(), archive)]
+    {
+        let folder = Folder::new(&format!("kill-{name}"));
+        let server = Server::of(served);
+        let path = folder.model("model.tflite");
+        let mut command = folder.pull(slice::from_ref(&entry), &server.url(), &["model"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        // Before it is fetched, while, and while it is verified and put in its place.
+        for delay in (0..40).map(|step| Duration::from_micros(step * 500)) {
+            let child = command.spawn().unwrap();
+            let start = Instant::now();
+            kill(child, || start.elapsed() >= delay);
+            if let Ok(bytes) = fs::read(&path) {
+                assert!(bytes == whole, "half a file of {} bytes after {delay:?}", bytes.len());
+                fs::remove_file(&path).unwrap();
+            }
+        }
+        folder.succeed(&entry, &server.url());
+        assert!(fs::read(&path).unwrap() == whole);
+        assert!(folder.is_tidy());
+    }
 }
 
 #[test]

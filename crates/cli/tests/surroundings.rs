@@ -8,10 +8,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Folder, demo, fail, fails, json, run, succeed, text};
+use common::{Folder, demo, fail, fails, json, kill, run, succeed, text};
 
 fn model() -> String {
     demo("int8.tflite")
@@ -170,23 +170,6 @@ fn what_is_no_terminal_gets_plain_lines() {
             assert!(!stream.contains(&b'\x1b') && !stream.contains(&b'\r'), "{}", text(stream));
         }
     }
-}
-
-/// Kills a command once `seen` holds; gives false when it was faster.
-fn kill(mut child: Child, seen: impl Fn() -> bool) -> bool {
-    let start = Instant::now();
-    while !seen() {
-        assert!(start.elapsed() < Duration::from_secs(60), "nothing happened");
-        if child.try_wait().unwrap().is_some() {
-            return false;
-        }
-        std::thread::sleep(Duration::from_micros(200));
-    }
-    // SIGKILL: nothing can be tidied up.
-    let was_running = child.try_wait().unwrap().is_none();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    was_running
 }
 
 #[test]

@@ -258,7 +258,7 @@ fn reshape(input: &[usize], target: &[i32], declared: Declared<'_>) -> Result<Ve
     let batch = |shape: &[usize]| shape.first().copied().unwrap_or(1);
     let is_batch = free == 0
         && input.len() == declared.input.len()
-        && input[1..] == declared.input[1..]
+        && input.get(1..) == declared.input.get(1..)
         && !shape.is_empty()
         && batch(declared.input) == batch(declared.output)
         && batch(declared.input) == shape[0];

@@ -313,3 +313,23 @@ fn input_shapes_that_do_not_fit_are_refused() {
         "{channels}"
     );
 }
+
+#[test]
+fn a_scalar_is_reshaped_to_one_element() {
+    let codes = |shape: &[usize]| tensor("codes", ElementType::I8, shape, Some((0.5, 0)), None);
+    let plan = |target: &[i32], declared: &[usize]| {
+        let kind = OperatorKind::Reshape { shape: target.to_vec() };
+        let operators = vec![Operator { kind, inputs: vec![0], output: 1 }];
+        let tensors = vec![codes(&[]), codes(declared)];
+        let graph = Graph::new(tensors, operators, vec![0], vec![1], Metadata::default()).unwrap();
+        Plan::new(Arc::new(graph), PlanOptions::default())
+    };
+    for (target, shape) in [(&[1, 1][..], &[1, 1][..]), (&[-1], &[1]), (&[], &[])] {
+        assert_eq!(plan(target, shape).unwrap().shape(1), Some(shape));
+    }
+    for (target, declared) in [(&[2][..], &[2][..]), (&[1, 2], &[1, 2]), (&[1, -1, 2], &[1, 1, 2])]
+    {
+        let error = plan(target, declared).unwrap_err();
+        assert!(error.to_string().contains("cannot reshape []"), "{error}");
+    }
+}

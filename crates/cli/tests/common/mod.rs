@@ -2,7 +2,8 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
+use std::time::{Duration, Instant};
 
 use image::{DynamicImage, RgbImage};
 
@@ -69,6 +70,23 @@ pub fn fails(output: &Output, code: i32, parts: &[&str]) -> String {
         assert!(message.contains(part), "`{part}` is not in: {message}");
     }
     message
+}
+
+/// Kills a command once `seen` holds; gives false when it was faster.
+pub fn kill(mut child: Child, seen: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while !seen() {
+        assert!(start.elapsed() < Duration::from_secs(60), "nothing happened");
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    // SIGKILL, where there are signals: nothing can be tidied up.
+    let was_running = child.try_wait().unwrap().is_none();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    was_running
 }
 
 pub fn json(text: &str) -> serde_json::Value {
