@@ -20,12 +20,6 @@ macro_rules! is_x86_feature_detected {
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 pub(crate) mod aarch64;
-#[cfg(all(
-    feature = "std",
-    target_arch = "arm",
-    target_endian = "little",
-    any(target_os = "linux", target_os = "android")
-))]
 pub(crate) mod arm;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(crate) mod wasm32;
@@ -104,12 +98,7 @@ impl InstructionSet {
             InstructionSet::Avx512Vnni => x86_64::Avx512Vnni::new().is_some(),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             InstructionSet::Neon => aarch64::Neon::<aarch64::Bytes>::new().is_some(),
-            #[cfg(all(
-                feature = "std",
-                target_arch = "arm",
-                target_endian = "little",
-                any(target_os = "linux", target_os = "android")
-            ))]
+            #[cfg(not(all(target_arch = "aarch64", target_endian = "little")))]
             InstructionSet::Neon => arm::Neon::new().is_some(),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             InstructionSet::Dotprod => aarch64::Neon::<aarch64::Signed>::new().is_some(),
@@ -235,6 +224,9 @@ pub(crate) trait Task {
 /// Inner loops of the convolutions that are not written over [`Simd`]. Each does what it says for the first numbers of its slices and gives
 /// their number: plain code does the rest.
 pub(crate) trait Loops: Copy {
+    /// The proof that the CPU has them, or `None`.
+    fn new() -> Option<Self>;
+
     /// Whose they are.
     fn instruction_set(self) -> InstructionSet {
         InstructionSet::Portable
@@ -301,35 +293,25 @@ pub(crate) trait Loops: Copy {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoLoops;
 
-impl Loops for NoLoops {}
+impl Loops for NoLoops {
+    fn new() -> Option<Self> {
+        // No instruction set is this.
+        None
+    }
+}
 
 /// Evaluates an expression with the [`Loops`] of an instruction set.
 macro_rules! with_loops {
     ($set:expr, |$loops:ident| $value:expr) => {{
-        #[cfg(all(
-            feature = "std",
-            target_arch = "arm",
-            target_endian = "little",
-            any(target_os = "linux", target_os = "android")
-        ))]
+        use $crate::arch::{Loops, NoLoops, arm};
         let neon = match $set {
-            $crate::InstructionSet::Neon => $crate::arch::arm::Neon::new(),
+            $crate::InstructionSet::Neon => arm::Neon::new(),
             _ => None,
-        };
-        #[cfg(not(all(
-            feature = "std",
-            target_arch = "arm",
-            target_endian = "little",
-            any(target_os = "linux", target_os = "android")
-        )))]
-        let neon = {
-            let _ = $set;
-            None::<$crate::arch::NoLoops>
         };
         match neon {
             Some($loops) => $value,
             None => {
-                let $loops = $crate::arch::NoLoops;
+                let $loops = NoLoops;
                 $value
             }
         }
