@@ -19,6 +19,9 @@
 //!
 //! [`Classifier`] takes an image and does the rest: crop, resize, the model's own normalization, scale and zero point. One level down,
 //! [`Pipeline`] does the same for networks that give no classes, [`Model`] gives plans and sessions, and [`Session`] takes tensors of exactly the model's element type and shape.
+//!
+//! Of other crates' types only images of [`image`] and, with the feature `ndarray`, arrays of `ndarray` are part of this interface; both
+//! crates are re-exported.
 
 #[cfg(feature = "ndarray")]
 mod arrays;
@@ -52,6 +55,8 @@ pub use mobileight_runtime::{
 #[cfg(feature = "tract")]
 pub use mobileight_tflite as tflite;
 pub use model::Model;
+#[cfg(feature = "ndarray")]
+pub use ndarray;
 pub use pipeline::Pipeline;
 pub use values::{codes, real_values};
 
