@@ -86,6 +86,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_number_becomes_the_lowest_code() {
+        let quantization = CodeQuantization { scale: 0.5, zero_point: 10 };
+        for numerics in Numerics::ALL {
+            let mut codes = [77; 8];
+            quantize(numerics, quantization, &[f32::NAN; 8], &mut codes).unwrap();
+            assert_eq!(codes, [0; 8]);
+        }
+    }
+
+    #[test]
     fn roundings_equal_the_standard_library_s() {
         let quantization = CodeQuantization { scale: 1.0, zero_point: 128 };
         let mut reals: Vec<f32> = Vec::new();

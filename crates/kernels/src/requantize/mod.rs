@@ -259,10 +259,10 @@ impl Float {
 
     #[inline(always)]
     fn clamp(self, quanta: f32) -> f32 {
-        // Some targets call a function for `max` and `min`, which look after NaN: there is none.
+        // As `max` and `min`, for which some targets call a function: NaN becomes the least.
         let [least, most] = self.bounds;
-        let quanta = if quanta < least { least } else { quanta };
-        if quanta > most { most } else { quanta }
+        let quanta = if quanta > least { quanta } else { least };
+        if quanta < most { quanta } else { most }
     }
 }
 
