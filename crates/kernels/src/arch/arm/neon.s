@@ -22,6 +22,16 @@ mobileight_neon_differences:
     bx lr
     .size mobileight_neon_differences, . - mobileight_neon_differences
 
+@ Eight numbers of each of two rows, into (a, b) and (c, d), and their products with q0 to the sums.
+    .macro two_rows sum, next, a, b, c, d
+    vld1.16 {\a-\b}, [r0], r2
+    vld1.16 {\c-\d}, [r0], r2
+    vmlal.s16 \sum, \a, d0
+    vmlal.s16 \next, \c, d0
+    vmlal.s16 \sum, \b, d1
+    vmlal.s16 \next, \d, d1
+    .endm
+
 @ (patches, weights, bytes of a row, sums, bias, bytes from a sum to the next): for each of eight rows of patches, behind each other, the
 @ bias and the sum of the products with the weights. Numbers are of 16 bits, a row is a multiple of 16 bytes.
     .globl mobileight_neon_products
@@ -30,44 +40,19 @@ mobileight_neon_differences:
     .p2align 4
 mobileight_neon_products:
     push {r4, lr}
-    vmov.i32 q8, #0
-    vmov.i32 q9, #0
-    vmov.i32 q10, #0
-    vmov.i32 q11, #0
-    vmov.i32 q12, #0
-    vmov.i32 q13, #0
-    vmov.i32 q14, #0
-    vmov.i32 q15, #0
+    .irp sum, 8, 9, 10, 11, 12, 13, 14, 15
+    vmov.i32 q\sum, #0
+    .endr
     mov ip, r2
     @ From behind the last row's numbers to the first row's next.
     rsb r4, r2, #2
     lsl r4, r4, #3
 1:  subs ip, ip, #16
     vld1.16 {d0-d1}, [r1]!
-    vld1.16 {d2-d3}, [r0], r2
-    vld1.16 {d4-d5}, [r0], r2
-    vmlal.s16 q8, d2, d0
-    vmlal.s16 q9, d4, d0
-    vmlal.s16 q8, d3, d1
-    vmlal.s16 q9, d5, d1
-    vld1.16 {d6-d7}, [r0], r2
-    vld1.16 {d2-d3}, [r0], r2
-    vmlal.s16 q10, d6, d0
-    vmlal.s16 q11, d2, d0
-    vmlal.s16 q10, d7, d1
-    vmlal.s16 q11, d3, d1
-    vld1.16 {d4-d5}, [r0], r2
-    vld1.16 {d6-d7}, [r0], r2
-    vmlal.s16 q12, d4, d0
-    vmlal.s16 q13, d6, d0
-    vmlal.s16 q12, d5, d1
-    vmlal.s16 q13, d7, d1
-    vld1.16 {d2-d3}, [r0], r2
-    vld1.16 {d4-d5}, [r0], r2
-    vmlal.s16 q14, d2, d0
-    vmlal.s16 q15, d4, d0
-    vmlal.s16 q14, d3, d1
-    vmlal.s16 q15, d5, d1
+    two_rows q8, q9, d2, d3, d4, d5
+    two_rows q10, q11, d6, d7, d2, d3
+    two_rows q12, q13, d4, d5, d6, d7
+    two_rows q14, q15, d2, d3, d4, d5
     add r0, r0, r4
     bgt 1b
     @ Eight sums of four lanes, to eight sums in q8 and q9.
@@ -88,14 +73,10 @@ mobileight_neon_products:
     vdup.32 q0, ip
     vadd.i32 q8, q8, q0
     vadd.i32 q9, q9, q0
-    vst1.32 {d16[0]}, [r3], r4
-    vst1.32 {d16[1]}, [r3], r4
-    vst1.32 {d17[0]}, [r3], r4
-    vst1.32 {d17[1]}, [r3], r4
-    vst1.32 {d18[0]}, [r3], r4
-    vst1.32 {d18[1]}, [r3], r4
-    vst1.32 {d19[0]}, [r3], r4
-    vst1.32 {d19[1]}, [r3], r4
+    .irp pair, d16, d17, d18, d19
+    vst1.32 {\pair[0]}, [r3], r4
+    vst1.32 {\pair[1]}, [r3], r4
+    .endr
     pop {r4, pc}
     .size mobileight_neon_products, . - mobileight_neon_products
 
