@@ -71,10 +71,8 @@ CPUS = [
 
 
 def build(target):
-    linker = f"CARGO_TARGET_{target.triple.upper().replace('-', '_')}_LINKER"
-    environment = {**os.environ, linker: f"{target.tools}gcc"}
     command = ["cargo", "build", "--quiet", "--release", "--target", target.triple, "-p", "mobileight-kernels", "--example", "pointwise"]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    subprocess.run(command, cwd=ROOT, check=True)
     folder = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     return folder / target.triple / "release/examples/pointwise"
 
